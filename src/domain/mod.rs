@@ -1,0 +1,49 @@
+//! What the service talks about: ids, tenants, credentials, cache keys and changes.
+//!
+//! Types that cannot be wrong: a value that exists has been validated. No I/O, no clock, no
+//! knowledge of a database, of Redis or of HTTP.
+
+mod cache_key;
+mod change;
+mod credential;
+mod ids;
+mod mask;
+mod region;
+mod tenant;
+mod text;
+
+pub use cache_key::{CacheKey, KeyKind};
+pub use change::{Change, ChangeKind};
+pub use credential::{CredentialType, Credentials, MetaView};
+pub use ids::{IntegrationId, PhoneNumberId, TenantId};
+pub use mask::{MASK, mask_credentials, mask_text};
+pub use region::{REGIONS, Region};
+pub use tenant::{Edit, NewTenant, Status, Tenant, TenantPatch};
+pub use text::{Email, Name, ShortText};
+
+/// A value from outside that cannot be accepted.
+///
+/// Names the field and says what would be accepted; never repeats the value that was sent, for
+/// it may be a secret in the wrong place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {reason}")]
+pub struct Invalid {
+    /// The field as the caller knows it.
+    pub field: String,
+    /// What is accepted, as a sentence fragment.
+    pub reason: String,
+    /// Whether the value is well-formed but not acceptable (a mask given as a secret).
+    pub unprocessable: bool,
+}
+
+impl Invalid {
+    /// A malformed value of `field`.
+    pub fn new(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: reason.into(), unprocessable: false }
+    }
+
+    /// A well-formed value of `field` that may not be stored.
+    pub fn unprocessable(field: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { unprocessable: true, ..Self::new(field, reason) }
+    }
+}

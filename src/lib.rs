@@ -1,0 +1,4 @@
+pub mod coherence;
+pub mod domain;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,185 @@
+//! The truth: traits that Postgres and SQLite implement, and what they return.
+//!
+//! A look-up returns `Result<Option<T>>`: absence is no error. A write is one transaction that
+//! locks the tenant's row first, and returns the changes that the database's triggers logged for
+//! it, so that the caller can tell them to every replica.
+//!
+//! Architecture Invariant: nothing in here knows of a cache, a bus or HTTP.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::coherence::{LogHead, Snapshot};
+use crate::domain::{
+    Change, CredentialType, Credentials, IntegrationId, NewTenant, PhoneNumberId, Region, Status,
+    Tenant, TenantId, TenantPatch,
+};
+
+/// Why the store has no answer. Messages never carry a value that was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database is out of reach, or refuses to work at present.
+    #[error("the database is out of reach")]
+    Unavailable(#[source] sqlx::Error),
+    /// The value of this field belongs to another tenant.
+    #[error("another tenant has this {0}")]
+    Duplicate(&'static str),
+    /// A row that this version cannot read, or a statement that it should not have sent.
+    #[error("unexpected answer of the database")]
+    Unexpected(#[source] sqlx::Error),
+    /// A stored value is not what the schema promises.
+    #[error("unreadable row: {0}")]
+    Corrupt(&'static str),
+}
+
+/// Shorthand for what stores return.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// What a committed write returns.
+#[derive(Debug)]
+pub struct Written<T> {
+    /// The row as it is now.
+    pub value: T,
+    /// What the triggers logged, in the order of the log.
+    pub changes: Vec<Change>,
+}
+
+/// Which tenants to list. Ordered by creation, then id.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    /// How many at most.
+    pub limit: u32,
+    /// How many to leave out first.
+    pub offset: u64,
+    /// Only those of this status.
+    pub status: Option<Status>,
+}
+
+/// Tenants.
+#[async_trait]
+pub trait Tenants: Send + Sync {
+    /// The active tenant that has this phone number.
+    async fn tenant_by_phone(&self, phone: &PhoneNumberId) -> StoreResult<Option<Tenant>>;
+
+    /// The active tenant that has this integration.
+    async fn tenant_by_integration(&self, id: &IntegrationId) -> StoreResult<Option<Tenant>>;
+
+    /// The tenant of this id, whatever its status.
+    async fn tenant(&self, id: &TenantId) -> StoreResult<Option<Tenant>>;
+
+    /// One page of tenants, and how many there are in all.
+    async fn tenants(&self, page: Page) -> StoreResult<(Vec<Tenant>, u64)>;
+
+    /// Creates a tenant. [`StoreError::Duplicate`] names the field that another one has.
+    async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>>;
+
+    /// Changes a tenant; a patch that changes nothing logs nothing. `None`: there is none.
+    async fn patch_tenant(
+        &self,
+        id: &TenantId,
+        patch: &TenantPatch,
+    ) -> StoreResult<Option<Written<Tenant>>>;
+
+    /// Deletes a tenant and everything of it. `None`: there is none.
+    async fn delete_tenant(&self, id: &TenantId) -> StoreResult<Option<Written<()>>>;
+}
+
+/// The current credentials of one type.
+#[derive(Debug, Clone)]
+pub struct StoredCredentials {
+    /// The credential's row, the same through all its versions.
+    pub id: String,
+    /// The credential's own counter: 1, 2, …
+    pub version: i64,
+    /// The object.
+    pub credentials: Credentials,
+}
+
+/// Where a tenant's Genesys credentials are used: set on the tenant with them.
+#[derive(Debug, Clone)]
+pub struct GenesysLink {
+    /// The tenant's integration from now on.
+    pub integration_id: IntegrationId,
+    /// The tenant's region from now on.
+    pub region: Region,
+}
+
+/// Credentials that were set.
+#[derive(Debug)]
+pub struct CredentialsSet {
+    /// See [`StoredCredentials::id`].
+    pub id: String,
+    /// See [`StoredCredentials::version`].
+    pub version: i64,
+    /// The tenant as it is now.
+    pub tenant: Tenant,
+}
+
+/// Credentials.
+#[async_trait]
+pub trait CredentialStore: Send + Sync {
+    /// The current credentials of an active tenant.
+    async fn credentials(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+    ) -> StoreResult<Option<StoredCredentials>>;
+
+    /// Replaces (or creates) the current credentials; the superseded version goes to the history.
+    /// With `link`, the same transaction sets it on the tenant. `None`: there is no such tenant.
+    async fn set_credentials(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+        credentials: &Credentials,
+        link: Option<&GenesysLink>,
+    ) -> StoreResult<Option<Written<CredentialsSet>>>;
+}
+
+/// Where to go on reading a large result.
+#[derive(Debug, Clone)]
+pub struct LogPage {
+    /// The snapshot in which the first page was read; later pages read in the same one.
+    pub upto: Snapshot,
+    /// The last sequence number that was returned.
+    pub after: i64,
+}
+
+/// A page of changes.
+#[derive(Debug)]
+pub struct LogRead {
+    /// The head of the log when the *first* page was read.
+    pub head: LogHead,
+    /// Changes that `head` sees and the cursor did not, by sequence number.
+    pub changes: Vec<Change>,
+    /// There are more.
+    pub next: Option<LogPage>,
+}
+
+/// The log of changes, written by triggers.
+#[async_trait]
+pub trait ChangeLog: Send + Sync {
+    /// The head of the log at present. Fails on a server in recovery: a standby proves nothing.
+    async fn log_head(&self) -> StoreResult<LogHead>;
+
+    /// Changes that are committed now (or were, when `page` began) and that `seen` does not see.
+    async fn log_since(&self, seen: &Snapshot, page: Option<&LogPage>) -> StoreResult<LogRead>;
+
+    /// Removes rows older than `retention`, recording up to which transaction in the same
+    /// transaction. `None`: another replica is at it.
+    async fn prune_log(&self, retention: Duration) -> StoreResult<Option<u64>>;
+}
+
+/// All of it.
+#[async_trait]
+pub trait Store: Tenants + CredentialStore + ChangeLog {
+    /// Answers if the database does: for health checks.
+    async fn ping(&self) -> StoreResult<()>;
+
+    /// Whether there is no tenant at all.
+    async fn is_empty(&self) -> StoreResult<bool>;
+
+    /// Ends all connections.
+    async fn close(&self);
+}
