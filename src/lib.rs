@@ -1,4 +1,6 @@
+pub mod cache;
 pub mod coherence;
 pub mod domain;
+pub mod service;
 pub mod store;
 pub mod telemetry;

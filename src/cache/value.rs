@@ -1,0 +1,181 @@
+//! What is cached: answers, serialised once when they are filled, so that a hit serialises nothing.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use crate::domain::{CredentialType, MASK, MetaView, Tenant, mask_credentials};
+use crate::store::StoredCredentials;
+
+/// A JSON document and the entity tag of this revision of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The body.
+    pub body: Bytes,
+    /// The strong entity tag, quotes included: the tenant's revision.
+    pub etag: Bytes,
+}
+
+impl Document {
+    /// A body of this revision.
+    #[must_use]
+    pub fn new(body: Vec<u8>, revision: i64) -> Self {
+        Self { body: body.into(), etag: format!("\"{revision}\"").into() }
+    }
+}
+
+/// The answer to "whose is this?".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookupBody {
+    /// The tenant's id.
+    pub id: String,
+    /// The same again, under the name that the webhook services read.
+    #[serde(rename = "tenantId")]
+    pub tenant_id: String,
+    /// The tenant's name.
+    pub name: String,
+    /// Its phone number.
+    pub phone_number_id: Option<String>,
+    /// Its Genesys integration.
+    pub genesys_integration_id: Option<String>,
+    /// Always `active`: no other tenant resolves.
+    pub status: String,
+}
+
+impl LookupBody {
+    /// The answer that names this tenant.
+    #[must_use]
+    pub fn of(tenant: &Tenant) -> Self {
+        Self {
+            id: tenant.id.to_string(),
+            tenant_id: tenant.id.to_string(),
+            name: tenant.name.clone(),
+            phone_number_id: tenant.phone_number_id.as_ref().map(ToString::to_string),
+            genesys_integration_id: tenant.genesys_integration_id.as_ref().map(ToString::to_string),
+            status: tenant.status.to_string(),
+        }
+    }
+}
+
+/// A tenant as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TenantBody {
+    /// The tenant's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// A contact address.
+    pub email: Option<String>,
+    /// `active` or `suspended`.
+    pub status: String,
+    /// Its WhatsApp phone number.
+    pub phone_number_id: Option<String>,
+    /// The phone number as people write it.
+    pub display_phone_number: Option<String>,
+    /// Its Genesys integration.
+    pub genesys_integration_id: Option<String>,
+    /// Its Genesys organisation.
+    pub genesys_org_id: Option<String>,
+    /// The domain of its Genesys region.
+    pub genesys_region: Option<String>,
+    /// Whatever its owner keeps here.
+    pub settings: Map<String, Value>,
+    /// When it was created (RFC 3339).
+    pub created_at: String,
+    /// When its data last changed (RFC 3339).
+    pub updated_at: String,
+}
+
+impl TenantBody {
+    /// This tenant.
+    #[must_use]
+    pub fn of(tenant: &Tenant) -> Self {
+        Self {
+            id: tenant.id.to_string(),
+            name: tenant.name.clone(),
+            email: tenant.email.clone(),
+            status: tenant.status.to_string(),
+            phone_number_id: tenant.phone_number_id.as_ref().map(ToString::to_string),
+            display_phone_number: tenant.display_phone_number.clone(),
+            genesys_integration_id: tenant.genesys_integration_id.as_ref().map(ToString::to_string),
+            genesys_org_id: tenant.genesys_org_id.clone(),
+            genesys_region: tenant.genesys_region.clone(),
+            settings: tenant.settings.clone(),
+            created_at: tenant.created_at.to_string(),
+            updated_at: tenant.updated_at.to_string(),
+        }
+    }
+}
+
+/// Every view of a credential that the API shows. `Debug` shows none.
+#[derive(Clone)]
+pub struct CredentialViews {
+    /// The object with its secrets masked.
+    pub masked: Bytes,
+    /// The object as it was stored.
+    pub full: Bytes,
+    /// The Meta view, of whatsapp credentials.
+    pub meta: Option<Bytes>,
+    /// The summary, of genesys credentials.
+    pub genesys: Option<Bytes>,
+    /// The credential's own counter.
+    pub version: i64,
+}
+
+impl CredentialViews {
+    /// The views of these credentials.
+    ///
+    /// # Errors
+    /// The object can't be serialised, which no stored object causes.
+    pub fn of(kind: CredentialType, stored: &StoredCredentials) -> serde_json::Result<Self> {
+        let credentials = &stored.credentials;
+        let masked = mask_credentials(kind, credentials);
+        let genesys = (kind == CredentialType::Genesys).then(|| genesys_summary(&masked));
+        let meta = (kind == CredentialType::Whatsapp).then(|| MetaView::of(credentials));
+        Ok(Self {
+            full: secret_bytes(serde_json::to_vec(credentials.reveal())?),
+            meta: meta.map(|view| serde_json::to_vec(&view).map(secret_bytes)).transpose()?,
+            genesys: genesys.map(|view| serde_json::to_vec(&view)).transpose()?.map(Bytes::from),
+            masked: serde_json::to_vec(&masked)?.into(),
+            version: stored.version,
+        })
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let optional = |view: &Option<Bytes>| view.as_ref().map_or(0, Bytes::len);
+        self.masked.len() + self.full.len() + optional(&self.meta) + optional(&self.genesys)
+    }
+
+    /// Whether it holds nothing, which never happens.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl std::fmt::Debug for CredentialViews {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CredentialViews").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// Bytes that are overwritten when the last view of them is dropped.
+fn secret_bytes(bytes: Vec<u8>) -> Bytes {
+    Bytes::from_owner(Zeroizing::new(bytes))
+}
+
+/// What an administration page shows of genesys credentials, out of their masked form.
+fn genesys_summary(masked: &Map<String, Value>) -> Value {
+    let field = |name: &str| masked.get(name).cloned().unwrap_or(Value::Null);
+    let secret = masked.get("clientSecret").cloned().unwrap_or_else(|| MASK.into());
+    json!({
+        "configured": true,
+        "clientId": field("clientId"),
+        "clientSecret": secret,
+        "region": field("region"),
+        "integrationId": field("integrationId"),
+    })
+}
