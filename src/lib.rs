@@ -1,5 +1,6 @@
 pub mod cache;
 pub mod coherence;
+pub mod config;
 pub mod domain;
 pub mod feed;
 pub mod service;
