@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Mistakes;
 
 #[derive(Debug, Clone, clap::Args)]
+#[expect(clippy::struct_field_names, reason = "named as the variables are")]
 #[command(next_help_heading = "Cache")]
 #[group(skip)]
 pub(super) struct Options {

@@ -1,5 +1,7 @@
 //! Where the truth is.
 
+#![expect(clippy::doc_markdown, reason = "the text of --help, shown as it is written")]
+
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -75,7 +77,7 @@ impl Options {
                 None
             }
             Some(url) => from_url(url, mistakes),
-            None if any_part => self.from_parts(mistakes),
+            None if any_part => self.built_from_parts(mistakes),
             None => {
                 let path = self.data_dir.join("tenant-service.db");
                 Some(Database::Sqlite { path, embedded: true })
@@ -83,7 +85,7 @@ impl Options {
         }
     }
 
-    fn from_parts(self, mistakes: &mut Mistakes) -> Option<Database> {
+    fn built_from_parts(self, mistakes: &mut Mistakes) -> Option<Database> {
         let mut required = |part: Option<String>, variable| {
             let part = part.filter(|text| filled(text));
             if part.is_none() {

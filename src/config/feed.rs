@@ -1,5 +1,7 @@
 //! How changes are learned of.
 
+#![expect(clippy::doc_markdown, reason = "the text of --help, shown as it is written")]
+
 use std::time::Duration;
 
 use super::Mistakes;

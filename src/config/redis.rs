@@ -1,5 +1,7 @@
 //! The shared cache and the fast bus.
 
+#![expect(clippy::doc_markdown, reason = "the text of --help, shown as it is written")]
+
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 

@@ -1,5 +1,7 @@
 //! What the service tells of itself.
 
+#![expect(clippy::doc_markdown, reason = "the text of --help, shown as it is written")]
+
 use std::io::IsTerminal;
 
 use super::given;

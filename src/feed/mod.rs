@@ -10,6 +10,7 @@
 mod apply;
 mod notify;
 mod poll;
+mod proof;
 mod publish;
 mod recent;
 mod redis;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use self::apply::Applier;
 pub use self::notify::{ListenTask, NotifyQueue, NotifyTask, notify_queue};
 pub use self::poll::{PollTask, prune};
+pub use self::proof::Proof;
 pub use self::publish::Publisher;
 pub use self::redis::SubscribeTask;
 

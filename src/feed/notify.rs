@@ -31,7 +31,7 @@ pub struct NotifyTask {
     queue: mpsc::UnboundedReceiver<String>,
 }
 
-/// A queue, and the task that empties it. It ends when every handle of the queue is dropped.
+/// A queue, and the task that empties it.
 #[must_use]
 pub fn notify_queue(pool: PgPool) -> (NotifyQueue, NotifyTask) {
     let (sender, queue) = mpsc::unbounded_channel();
@@ -48,13 +48,21 @@ impl NotifyQueue {
 }
 
 impl NotifyTask {
-    /// Sends messages until the queue is closed and empty.
+    /// Sends messages until `stop`, then what is left.
     ///
     /// One statement carries all that gathered while the last one ran: NOTIFY takes a lock on the
     /// whole cluster until its transaction ends, so there must be few, and none in a write.
-    pub async fn run(mut self) {
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut batch = Vec::new();
-        while self.queue.recv_many(&mut batch, BATCH).await > 0 {
+        loop {
+            let received = stop.run_until_cancelled(self.queue.recv_many(&mut batch, BATCH)).await;
+            if received.is_none() {
+                // Nothing more can be queued, so what follows comes to an end.
+                self.queue.close();
+                if self.queue.recv_many(&mut batch, BATCH).await == 0 {
+                    return;
+                }
+            }
             let send = sqlx::query("SELECT pg_notify($1, message) FROM unnest($2::text[]) message")
                 .bind(CHANNEL)
                 .bind(std::mem::take(&mut batch))

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics::Gauge;
 use tokio_util::sync::CancellationToken;
 
-use super::Applier;
+use super::{Applier, Proof};
 use crate::cache::EvictedBy;
 use crate::coherence::Cursor;
 use crate::store::{Store, StoreResult};
-use crate::telemetry::metrics::{PROOF_AGE, gauge_of};
 
 /// Polls that pushes ask for keep at least this distance.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -25,9 +23,8 @@ pub struct PollTask {
     interval: Duration,
     bound: Duration,
     cursor: Cursor,
-    proof: Instant,
+    proof: Arc<Proof>,
     late: bool,
-    age: Gauge,
 }
 
 impl PollTask {
@@ -41,11 +38,16 @@ impl PollTask {
         interval: Duration,
         bound: Duration,
     ) -> StoreResult<Self> {
-        let proof = Instant::now();
+        let proof = Arc::new(Proof::begun_at(Instant::now()));
         let cursor = Cursor::starting_at(store.log_head().await?);
         applier.connected(EvictedBy::Poll, true);
-        let age = gauge_of(PROOF_AGE, &[]);
-        Ok(Self { store, applier, interval, bound, cursor, proof, late: false, age })
+        Ok(Self { store, applier, interval, bound, cursor, proof, late: false })
+    }
+
+    /// The age of what this task has proven.
+    #[must_use]
+    pub fn proof(&self) -> Arc<Proof> {
+        Arc::clone(&self.proof)
     }
 
     /// Runs until `stop`.
@@ -97,12 +99,10 @@ impl PollTask {
         let connected = polled.is_ok();
         self.applier.connected(EvictedBy::Poll, connected);
         if connected {
-            self.proof = began;
+            self.proof.renew(began);
         }
-        let age = self.proof.elapsed();
-        self.age.set(age.as_secs_f64());
         // Once an outage, not once a poll.
-        let late = age > self.bound;
+        let late = self.proof.age() > self.bound;
         if late != std::mem::replace(&mut self.late, late) {
             match polled {
                 Err(error) => tracing::error!(
@@ -118,7 +118,7 @@ impl PollTask {
 /// Prunes the log now and then, until `stop`.
 pub async fn prune(store: Arc<dyn Store>, retention: Duration, stop: CancellationToken) {
     // Often enough that a run removes little, seldom enough to cost nothing.
-    let interval = (retention / 24).clamp(Duration::from_secs(60), Duration::from_secs(3600));
+    let interval = (retention / 24).clamp(Duration::from_mins(1), Duration::from_hours(1));
     loop {
         let pause = interval.mul_f64(0.5 + fastrand::f64());
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {

@@ -19,8 +19,8 @@ pub enum ServiceError {
 
 impl ServiceError {
     /// What a failure of the store means to a caller. Logs the cause, without any value.
-    pub(super) fn of(operation: &'static str, failure: StoreError) -> Self {
-        let cause = std::error::Error::source(&failure).map(tracing::field::display);
+    pub(super) fn of(operation: &'static str, failure: &StoreError) -> Self {
+        let cause = std::error::Error::source(failure).map(tracing::field::display);
         match failure {
             StoreError::Duplicate(field) => Self::Conflict(field),
             StoreError::Unavailable(_) => {

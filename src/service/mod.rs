@@ -95,7 +95,7 @@ impl Service {
             Ok(Some(written.value))
         });
         match task.await {
-            Ok(result) => result.map_err(|failure| ServiceError::of(operation, failure)),
+            Ok(result) => result.map_err(|failure| ServiceError::of(operation, &failure)),
             // The panic itself has been logged.
             Err(_) => Err(ServiceError::Internal),
         }

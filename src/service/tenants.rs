@@ -13,7 +13,7 @@ impl Service {
     /// The database is out of reach, or a stored row can't be read.
     pub async fn tenants(&self, page: Page) -> Result<(Vec<Tenant>, u64), ServiceError> {
         let listed = self.0.store.tenants(page).await;
-        listed.map_err(|failure| ServiceError::of("tenants", failure))
+        listed.map_err(|failure| ServiceError::of("tenants", &failure))
     }
 
     /// Creates a tenant.

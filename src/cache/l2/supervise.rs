@@ -14,33 +14,24 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 impl L2 {
-    /// Connects, and connects again whenever the connection was dropped, until `stop`.
+    /// Keeps connected until `stop`.
     pub async fn supervise(self: Arc<Self>, stop: CancellationToken) {
         let mut backoff = FIRST_BACKOFF;
         let mut said = false;
-        while !stop.is_cancelled() {
-            match self.connect().await {
-                Ok(()) => {
-                    backoff = FIRST_BACKOFF;
-                    said = false;
-                    tokio::select! {
-                        () = self.watch() => {}
-                        () = stop.cancelled() => return,
-                    }
-                }
+        while stop.run_until_cancelled(self.watch()).await.is_some() {
+            let Some(connected) = stop.run_until_cancelled(self.connect()).await else { return };
+            match connected {
+                Ok(()) => (backoff, said) = (FIRST_BACKOFF, false),
                 Err(error) => {
                     // Once an outage, not once an attempt.
                     if !std::mem::replace(&mut said, true) {
                         tracing::warn!(%error, "Redis is out of reach; serving without it");
                     }
+                    let pause = tokio::time::sleep(backoff.mul_f64(0.5 + fastrand::f64() / 2.0));
+                    stop.run_until_cancelled(pause).await;
+                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
                 }
             }
-            let jitter = backoff.mul_f64(0.5 + fastrand::f64() / 2.0);
-            tokio::select! {
-                () = tokio::time::sleep(jitter) => {}
-                () = stop.cancelled() => return,
-            }
-            backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
     }
 
@@ -55,7 +46,7 @@ impl L2 {
         Ok(())
     }
 
-    /// Returns once the connection was dropped, by a request or by a missed heartbeat.
+    /// Returns once there is no connection: a request, or a missed heartbeat, has dropped it.
     async fn watch(&self) {
         while let Some(session) = self.session() {
             tokio::select! {
