@@ -9,6 +9,7 @@ mod credential;
 mod ids;
 mod mask;
 mod region;
+mod scope;
 mod tenant;
 mod text;
 
@@ -18,6 +19,7 @@ pub use credential::{CredentialType, Credentials, MetaView};
 pub use ids::{IntegrationId, PhoneNumberId, TenantId};
 pub use mask::{MASK, mask_credentials, mask_text};
 pub use region::{REGIONS, Region};
+pub use scope::{Scope, Scopes, UnknownScope};
 pub use tenant::{Edit, NewTenant, Status, Tenant, TenantPatch};
 pub use text::{Email, Name, ShortText};
 
