@@ -1,7 +1,7 @@
 //! Answers out of a cache, with what the caches in front of us have to know.
 
 use axum::body::{Body, Bytes};
-use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
@@ -48,8 +48,6 @@ pub fn document(document: Document, via: Via, known: &IfNoneMatch) -> Response {
         headers.insert(ETAG, tag);
     }
     if is_known {
-        // The length that a 200 would have: left alone, a wrong 0 is put in its place.
-        headers.insert(CONTENT_LENGTH, body.len().into());
         return with(StatusCode::NOT_MODIFIED, Body::empty(), headers);
     }
     headers.insert(CONTENT_TYPE, JSON);

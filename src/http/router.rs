@@ -180,3 +180,47 @@ fn filter(method: &Method) -> MethodFilter {
         _ => MethodFilter::GET,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenant_paths_have_four_variants() {
+        let four = ["/api/tenants", "/api/tenants/", "/tenants", "/tenants/"];
+        assert_eq!(variants("/api/tenants"), four);
+        let four = ["/api/tenants/{id}", "/api/tenants/{id}/", "/tenants/{id}", "/tenants/{id}/"];
+        assert_eq!(variants("/api/tenants/{id}"), four);
+        assert_eq!(variants("/health"), ["/health"]);
+    }
+
+    #[test]
+    fn every_operation_is_there_once() {
+        let mut seen = std::collections::BTreeSet::new();
+        for operation in operations() {
+            let name = format!("{} {}", operation.method, operation.path);
+            assert!(seen.insert(name.clone()), "{name}");
+        }
+    }
+
+    #[test]
+    fn whatever_shows_or_changes_a_tenant_needs_a_scope() {
+        for Operation { method, path, access, .. } in operations() {
+            let open = !path.starts_with(TENANTS);
+            assert_eq!(access == Access::Open, open, "{method} {path}");
+            let Access::Needs(scope) = access else { continue };
+            let writes = matches!(scope, Scope::TenantsWrite | Scope::CredentialsWrite);
+            assert_eq!(writes, method != Method::GET, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn allow_lists_what_there_is() {
+        let of = |path| {
+            let operations = operations().into_iter().filter(|operation| operation.path == path);
+            allow(&operations.collect::<Vec<_>>())
+        };
+        assert_eq!(of("/livez"), "GET, HEAD, OPTIONS");
+        assert_eq!(of("/api/tenants/{id}"), "GET, HEAD, PATCH, DELETE, OPTIONS");
+    }
+}

@@ -72,7 +72,8 @@ async fn collect(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> 
     }
     let (mut bytes, mut total) = (Vec::new(), 0_usize);
     while let Some(frame) = body.frame().await {
-        let incomplete = |_| Problem::bad_request("incomplete_body", "The body ended too early");
+        let sentence = "The request's body broke off, or its chunks are malformed";
+        let incomplete = |_| Problem::bad_request("incomplete_body", sentence);
         // Trailers are no part of the document.
         let Ok(data) = frame.map_err(incomplete)?.into_data() else { continue };
         total = total.saturating_add(data.len());
