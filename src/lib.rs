@@ -21,6 +21,7 @@ pub mod coherence;
 pub mod config;
 pub mod domain;
 pub mod feed;
+pub mod http;
 pub mod service;
 pub mod store;
 pub mod telemetry;

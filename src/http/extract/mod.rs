@@ -1,0 +1,15 @@
+//! What requests bring: ids in paths, queries, JSON bodies and their fields.
+
+mod body;
+mod fields;
+mod if_none_match;
+mod json;
+mod path;
+mod query;
+
+pub use body::{BODY_LIMIT, JsonBody, MergePatch};
+pub use fields::Fields;
+pub use if_none_match::IfNoneMatch;
+pub use json::DEPTH_LIMIT;
+pub use path::{Segment, Segments};
+pub use query::{Query, number};

@@ -1,0 +1,201 @@
+//! What surrounds every handler: request id, scope, time limit, panics, metrics, access log.
+//!
+//! One piece of code instead of a layer for each. A tower layer in axum boxes the service that it
+//! wraps, clones it for each request and boxes its future once more; six of them would cost a
+//! cached lookup more than the lookup itself. Here everything that can be known before a request
+//! is in the [`Endpoint`], and a request adds two readings of the clock and a few atomic additions.
+
+mod log;
+mod meters;
+mod request_id;
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderName, Method};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use tokio::time::timeout_at;
+
+pub use request_id::RequestId;
+
+use self::meters::Meters;
+use super::auth::{Access, Caller};
+use super::problem::Problem;
+use crate::domain::Scope;
+
+/// The header that carries the request's id, in both directions.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// An operation as the middleware sees it: everything that is the same for all its requests.
+pub struct Endpoint {
+    route: &'static str,
+    access: Access,
+    /// The answer to whoever may not call it. Known at start, as long as all callers are the same.
+    refusal: Option<Problem>,
+    limit: Duration,
+    meters: Meters,
+}
+
+impl Endpoint {
+    /// The endpoint of a route template.
+    ///
+    /// It lives as long as the process, like the metrics that it holds: a reference is copied for
+    /// each request where a count of references would be contended by all cores. Routers are made
+    /// once, so nothing grows.
+    #[must_use]
+    pub fn leak(
+        route: &'static str,
+        access: Access,
+        caller: Caller,
+        limit: Duration,
+    ) -> &'static Self {
+        let refusal = caller.authorize(access).err();
+        let meters = Meters::new(route);
+        Box::leak(Box::new(Self { route, access, refusal, limit, meters }))
+    }
+
+    /// Answers a request by its handler, or in its place.
+    pub async fn answer<F>(
+        &'static self,
+        mut request: Request,
+        handler: impl FnOnce(Request) -> F,
+    ) -> Response
+    where
+        F: Future<Output = Response>,
+    {
+        let began = Instant::now();
+        let id = RequestId::of(request.headers());
+        let method = request.method().clone();
+        // Lookups have no use for it, and do without the allocation.
+        if self.access != Access::Needs(Scope::LookupRead) {
+            request.extensions_mut().insert(id.clone());
+        }
+        let unanswered = Unanswered { endpoint: self, method: &method, began, id: &id };
+        let response = match &self.refusal {
+            Some(problem) => problem.clone().into_response(),
+            None => self.attempt(began, handler(request)).await,
+        };
+        std::mem::forget(unanswered);
+        self.complete(response, &method, began, id)
+    }
+
+    /// The handler's answer, or that of its failure. A future that is ready at once registers no
+    /// timer.
+    async fn attempt(&self, began: Instant, work: impl Future<Output = Response>) -> Response {
+        // What a panic leaves behind is dropped with the future; what handlers share is built to
+        // survive one.
+        let work = AssertUnwindSafe(work).catch_unwind();
+        match timeout_at((began + self.limit).into(), work).await {
+            Ok(Ok(response)) => response,
+            // Its message, which may quote a value, is the panic hook's business.
+            Ok(Err(_)) => Problem::internal("the handler panicked".to_owned()).into_response(),
+            Err(_) => Problem::timeout().into_response(),
+        }
+    }
+
+    fn complete(
+        &self,
+        mut response: Response,
+        method: &Method,
+        began: Instant,
+        id: RequestId,
+    ) -> Response {
+        let problem = response.extensions_mut().remove::<Problem>();
+        if let Some(problem) = &problem {
+            *response.body_mut() = Body::from(problem.render(id.as_str()));
+        }
+        let took = began.elapsed();
+        self.meters.record(method, response.status(), took);
+        log::answered(self, method, &response, took, id.as_str(), problem.as_ref());
+        response.headers_mut().insert(X_REQUEST_ID, id.into_header());
+        response
+    }
+}
+
+/// A request whose client hangs up is never answered: its future is dropped where it waits.
+struct Unanswered<'a> {
+    endpoint: &'a Endpoint,
+    method: &'a Method,
+    began: Instant,
+    id: &'a RequestId,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        log::abandoned(self.endpoint, self.method, self.began.elapsed(), self.id.as_str());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use axum::http::StatusCode;
+    use http_body_util::BodyExt;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::domain::Scopes;
+
+    fn endpoint(access: Access, granted: Scopes) -> &'static Endpoint {
+        Endpoint::leak("/test", access, Caller::anonymous(granted), Duration::from_secs(5))
+    }
+
+    fn request(id: Option<&str>) -> Request {
+        let builder = axum::http::Request::builder().uri("/test");
+        let builder = id.into_iter().fold(builder, |builder, id| builder.header(X_REQUEST_ID, id));
+        builder.body(Body::empty()).unwrap()
+    }
+
+    async fn problem(response: Response) -> Value {
+        let id = response.headers()[X_REQUEST_ID].to_str().unwrap().to_owned();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let problem: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem["request_id"], id);
+        problem
+    }
+
+    #[tokio::test]
+    async fn answers_carry_the_id_that_was_sent() {
+        let open = endpoint(Access::Open, Scopes::NONE);
+        let answer = open.answer(request(Some("abc-1")), |_| ready(().into_response())).await;
+        assert_eq!(answer.headers()[X_REQUEST_ID], "abc-1");
+        let answer = open.answer(request(Some("a b")), |_| ready(().into_response())).await;
+        assert_ne!(answer.headers()[X_REQUEST_ID], "a b");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_without_detail() {
+        let open = endpoint(Access::Open, Scopes::NONE);
+        let answer = open.answer(request(None), |_| async { panic!("hunter2") }).await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let problem = problem(answer).await;
+        assert_eq!(problem["code"], "internal");
+        assert!(!problem.to_string().contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_a_504() {
+        let caller = Caller::anonymous(Scopes::NONE);
+        let hasty = Endpoint::leak("/test", Access::Open, caller, Duration::ZERO);
+        let answer = hasty.answer(request(None), |_| pending::<Response>()).await;
+        assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(problem(answer).await["code"], "timeout");
+        let answer = hasty.answer(request(None), |_| ready(().into_response())).await;
+        assert_eq!(answer.status(), StatusCode::OK, "what is ready at once is never too late");
+    }
+
+    #[tokio::test]
+    async fn a_handler_does_not_run_without_the_scope() {
+        let access = Access::Needs(Scope::TenantsWrite);
+        let locked = endpoint(access, Scopes::NONE.with(Scope::TenantsRead));
+        let run = |_| async { unreachable!("refused before") };
+        let answer = locked.answer(request(None), run).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        let sentence = problem(answer).await["error"].to_string();
+        assert!(sentence.contains("tenants:write") && sentence.contains("ANONYMOUS_SCOPES"));
+    }
+}

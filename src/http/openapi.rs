@@ -1,0 +1,136 @@
+//! The API's document: written with the handlers, completed from the table of operations.
+//!
+//! What every operation has in common is not written twenty times: the scope, and the problems
+//! that any of them can answer.
+
+use axum::http::Method;
+use utoipa::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::response::{Response, ResponseBuilder};
+use utoipa::openapi::{Components, Content, Ref, RefOr};
+
+use super::auth::Access;
+use super::problem::MEDIA_TYPE;
+use super::router::operations;
+use super::routes::{credentials, docs, genesys, health, lookups, metrics, tenants};
+use super::schema;
+use crate::domain::Scope;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "tenant-service"),
+    paths(
+        lookups::by_phone,
+        lookups::by_integration,
+        credentials::masked,
+        credentials::set,
+        credentials::store,
+        credentials::meta,
+        credentials::full,
+        genesys::get,
+        genesys::set,
+        tenants::list,
+        tenants::create,
+        tenants::get,
+        tenants::patch,
+        tenants::delete,
+        health::health,
+        health::livez,
+        health::readyz,
+        metrics::metrics,
+        docs::openapi_json,
+        docs::to_index,
+    ),
+    components(schemas(schema::Problem)),
+    tags(
+        (name = "Lookups", description = "Whose is this? Answered from memory."),
+        (name = "Credentials", description = "With which secret do I act for them? Masked, unless the scope for secrets is there."),
+        (name = "Tenants", description = "Organisations with a phone number and a Genesys integration."),
+        (name = "Operation", description = "For load balancers, orchestrators and Prometheus."),
+        (name = "Documentation", description = "What you are reading."),
+    ),
+)]
+struct Written;
+
+const INTRODUCTION: &str = "\
+Tenant directory and credential store.
+
+**Paths.** Those under `/api/tenants` also answer under `/tenants`, each with and without a trailing \
+slash. A GET answers HEAD as well; OPTIONS names a path's methods.
+
+**Freshness.** When a write is acknowledged, no replica serves the old value as current. \
+`Cache-Status` (RFC 9211) says where an answer comes from; `ETag` and `If-None-Match` save its body.
+
+**Errors.** Problems as of RFC 9457, with a stable `code`, and the sentence under `error` as well. \
+They never repeat a value that was sent. A request that is refused has changed nothing.
+
+**Requests.** JSON of at most 64 KiB, nested at most 32 deep, no key twice in an object. An \
+`X-Request-Id` of 1 to 64 letters, digits, `.`, `_` and `-` is taken over; otherwise one is made. \
+Every answer carries it.
+
+**Scopes.** Each operation names the one that it needs. What callers without a token may do is the \
+operator's decision (`ANONYMOUS_SCOPES`).";
+
+/// Problems that are not an operation's own: the name, the status and the description of each.
+const SHARED: [(&str, &str, &str); 7] = [
+    ("Unauthorized", "401", "The caller lacks the scope: `unauthorized`"),
+    ("RequestTimeout", "408", "The body did not arrive in time: `request_timeout`"),
+    ("TooLarge", "413", "The body is larger than 64 KiB: `body_too_large`"),
+    ("UnsupportedMediaType", "415", "The body is of another type: `unsupported_media_type`"),
+    ("Internal", "500", "A defect of the service: `internal`"),
+    ("Unavailable", "503", "The database is out of reach, nothing was changed: `unavailable`"),
+    ("Timeout", "504", "No answer in time; a write may or may not have been made: `timeout`"),
+];
+
+/// The document of the whole API.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Written::openapi();
+    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    document.info.description = Some(INTRODUCTION.to_owned());
+    let components = document.components.get_or_insert_with(Components::default);
+    for (name, _, description) in SHARED {
+        components.responses.insert(name.to_owned(), problem(description).into());
+    }
+    for operation in operations() {
+        let path = document.paths.paths.get_mut(operation.path);
+        let written = path.and_then(|path| of_method(path, &operation.method));
+        if let (Some(written), Access::Needs(scope)) = (written, operation.access) {
+            complete(written, scope);
+        }
+    }
+    document
+}
+
+fn problem(description: &str) -> Response {
+    let content = Content::new(Some(Ref::from_schema_name("Problem")));
+    ResponseBuilder::new().description(description).content(MEDIA_TYPE, content).build()
+}
+
+/// Adds the scope, and the problems that this operation shares with others.
+fn complete(operation: &mut Operation, scope: Scope) {
+    let text = operation.description.take().unwrap_or_default();
+    let separator = if text.is_empty() { "" } else { "\n\n" };
+    operation.description = Some(format!("{text}{separator}Needs the scope `{scope}`."));
+    let has_body = operation.request_body.is_some();
+    for (name, status, _) in SHARED {
+        if has_body || !matches!(status, "408" | "413" | "415") {
+            let response = RefOr::Ref(Ref::from_response_name(name));
+            operation.responses.responses.insert(status.to_owned(), response);
+        }
+    }
+}
+
+fn of_method<'p>(path: &'p mut PathItem, method: &Method) -> Option<&'p mut Operation> {
+    match *method {
+        Method::GET => path.get.as_mut(),
+        Method::PUT => path.put.as_mut(),
+        Method::POST => path.post.as_mut(),
+        Method::PATCH => path.patch.as_mut(),
+        Method::DELETE => path.delete.as_mut(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! Answers out of a cache, with what the caches in front of us have to know.
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::extract::IfNoneMatch;
+use super::problem::Problem;
+use crate::cache::Document;
+use crate::service::Via;
+
+/// RFC 9211.
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Nobody in front of us may undo the promise that no old value is served as current.
+const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// Room for what is set here and what is added later: id, length and date.
+const HEADERS: usize = 8;
+
+/// What `Cache-Status` says of an answer's source.
+fn cache_status(via: Via) -> HeaderValue {
+    HeaderValue::from_static(match via {
+        Via::L1 => "tenant-service; hit; detail=l1",
+        Via::L2 => "tenant-service; hit; detail=l2",
+        Via::Store => "tenant-service; fwd=miss",
+    })
+}
+
+fn with(status: StatusCode, body: Body, headers: HeaderMap) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// A document, or 304 to whoever has this revision of it already.
+pub fn document(document: Document, via: Via, known: &IfNoneMatch) -> Response {
+    let Document { body, etag } = document;
+    let is_known = known.matches(&etag);
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(CACHE_CONTROL, REVALIDATE);
+    headers.insert(CACHE_STATUS, cache_status(via));
+    // An entity tag is made of digits and quotes, which a header can hold.
+    if let Ok(tag) = HeaderValue::from_maybe_shared(etag) {
+        headers.insert(ETAG, tag);
+    }
+    if is_known {
+        return with(StatusCode::NOT_MODIFIED, Body::empty(), headers);
+    }
+    headers.insert(CONTENT_TYPE, JSON);
+    with(StatusCode::OK, body.into(), headers)
+}
+
+/// JSON out of a cache, to be asked for again each time.
+pub fn revalidated(body: Bytes, via: Via) -> Response {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(CACHE_CONTROL, REVALIDATE);
+    headers.insert(CACHE_STATUS, cache_status(via));
+    with(StatusCode::OK, body.into(), headers)
+}
+
+/// JSON with secrets in it, to be kept nowhere.
+pub fn secret(body: Bytes, via: Via) -> Response {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(CACHE_STATUS, cache_status(via));
+    with(StatusCode::OK, body.into(), headers)
+}
+
+/// An absence, which can come out of a cache as well.
+pub fn absent(problem: Problem, via: Via) -> Response {
+    let headers = [(CACHE_CONTROL, REVALIDATE), (CACHE_STATUS, cache_status(via))];
+    (headers, problem).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Document {
+        Document::new(b"{}".to_vec(), 7)
+    }
+
+    #[test]
+    fn a_known_revision_is_not_sent_again() {
+        let asked = IfNoneMatch::of([HeaderValue::from_static("\"7\"")]);
+        let answer = document(sample(), Via::L1, &asked);
+        assert_eq!(answer.status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(answer.headers()[ETAG], "\"7\"");
+        assert_eq!(answer.headers()[CACHE_CONTROL], "private, no-cache");
+        assert_eq!(answer.headers()[CACHE_STATUS], "tenant-service; hit; detail=l1");
+        assert!(!answer.headers().contains_key(CONTENT_TYPE));
+        let asked = IfNoneMatch::of([HeaderValue::from_static("\"6\"")]);
+        assert_eq!(document(sample(), Via::L1, &asked).status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn every_answer_says_where_it_comes_from() {
+        for (via, status) in [
+            (Via::L1, "tenant-service; hit; detail=l1"),
+            (Via::L2, "tenant-service; hit; detail=l2"),
+            (Via::Store, "tenant-service; fwd=miss"),
+        ] {
+            let body = || Bytes::from_static(b"{}");
+            let answers = [
+                document(sample(), via, &IfNoneMatch::default()),
+                revalidated(body(), via),
+                secret(body(), via),
+                absent(Problem::tenant_not_found(), via),
+            ];
+            for answer in answers {
+                assert_eq!(answer.headers()[CACHE_STATUS], status);
+            }
+        }
+        let body = Bytes::from_static(b"{}");
+        assert_eq!(secret(body, Via::L1).headers()[CACHE_CONTROL], "no-store");
+    }
+}

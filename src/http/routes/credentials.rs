@@ -1,0 +1,227 @@
+//! With which secret do I act for them? Masked by default; in full with a scope of its own, and
+//! never without a line in the audit log.
+//!
+//! Errors: 400 for a tenant id, a type or an object that is none; 404 where the tenant is absent
+//! or suspended or has no such credentials (which of these, nobody is told); 422 for a mask that is
+//! sent as if it were a secret.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::{Value, json};
+use tracing::info;
+
+use crate::cache::CredentialViews;
+use crate::domain::{CredentialType, Credentials, Invalid, TenantId};
+use crate::http::extract::{Fields, JsonBody, Query, Segment, Segments};
+use crate::http::middleware::RequestId;
+use crate::http::problem::Problem;
+use crate::http::state::Shared;
+use crate::http::{reply, schema};
+use crate::store::CredentialsSet;
+
+/// A tenant's credentials, masked
+///
+/// Fields that are known to be public are shown; everything else is a secret, shown as `***` and,
+/// if it has 16 characters or more, its last 4.
+#[utoipa::path(
+    get,
+    path = "/api/tenants/{id}/credentials",
+    tag = "Credentials",
+    params(
+        ("id" = String, Path, description = "The tenant", example = "demo-tenant-001"),
+        ("type" = schema::CredentialType, Query, description = "The type of credentials", example = "whatsapp"),
+    ),
+    responses(
+        (status = 200, description = "The credential object", body = schema::MaskedCredentials),
+        (status = 400, description = "No such type, or not an id: `invalid_value`, `invalid_query`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No active tenant has such credentials: `credentials_not_found`", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn masked(
+    State(state): State<Shared>,
+    Segment(id): Segment<TenantId>,
+    query: Query,
+) -> Result<Response, Problem> {
+    let kind = kind_of(&query)?;
+    let found = state.service.credentials(id, kind).await?;
+    Ok(match found.value {
+        Some(views) => reply::revalidated(views.masked.clone(), found.via),
+        None => reply::absent(Problem::credentials_not_found(kind), found.via),
+    })
+}
+
+/// A tenant's credentials, with their secrets
+///
+/// The object as it was set, with every field that it has. Each of these answers is audited, and
+/// to be kept nowhere (`Cache-Control: no-store`).
+#[utoipa::path(
+    get,
+    path = "/api/tenants/{id}/credentials/{type}",
+    tag = "Credentials",
+    params(
+        ("id" = String, Path, description = "The tenant", example = "demo-tenant-001"),
+        ("type" = schema::CredentialType, Path, description = "The type of credentials", example = "genesys"),
+    ),
+    responses(
+        (status = 200, description = "The credential object", body = schema::Credentials),
+        (status = 400, description = "No such type, or not an id: `invalid_value`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No active tenant has such credentials: `credentials_not_found`", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn full(
+    State(state): State<Shared>,
+    Segments(id, kind): Segments<TenantId, CredentialType>,
+    request_id: RequestId,
+) -> Result<Response, Problem> {
+    reveal(&state, id, kind, &request_id, |views| Some(views.full.clone())).await
+}
+
+/// A tenant's WhatsApp credentials, with their secrets, under Meta's names
+///
+/// Audited like every answer that shows a secret. What is not stored is null.
+#[utoipa::path(
+    get,
+    path = "/api/tenants/{id}/credentials/meta",
+    tag = "Credentials",
+    params(("id" = String, Path, description = "The tenant", example = "demo-tenant-001")),
+    responses(
+        (status = 200, description = "The credentials", body = schema::Meta),
+        (status = 400, description = "Not an id: `invalid_value`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No active tenant has whatsapp credentials: `credentials_not_found`", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn meta(
+    State(state): State<Shared>,
+    Segment(id): Segment<TenantId>,
+    request_id: RequestId,
+) -> Result<Response, Problem> {
+    reveal(&state, id, CredentialType::Whatsapp, &request_id, |views| views.meta.clone()).await
+}
+
+/// Set a tenant's credentials
+///
+/// They replace those of the same type as a whole. When the answer is here, no replica serves the
+/// old ones any more.
+#[utoipa::path(
+    put,
+    path = "/api/tenants/{id}/credentials",
+    tag = "Credentials",
+    params(("id" = String, Path, description = "The tenant", example = "demo-tenant-001")),
+    request_body = schema::SetCredentials,
+    responses(
+        (status = 200, description = "They are set", body = schema::CredentialsSet),
+        (status = 400, description = "Not credentials of that type: `invalid_value`, `unknown_field`, `malformed_json`, `json_too_deep`, `invalid_body`, `incomplete_body`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such tenant: `tenant_not_found`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A value looks like a mask: `masked_value`", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn set(
+    State(state): State<Shared>,
+    Segment(id): Segment<TenantId>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<Value>, Problem> {
+    let set = write(&state, id, body).await?;
+    Ok(Json(json!({"message": "Credentials updated successfully", "version": set.version})))
+}
+
+/// Store a tenant's credentials
+///
+/// The same as setting them, with another answer.
+#[utoipa::path(
+    post,
+    path = "/api/tenants/{id}/credentials",
+    tag = "Credentials",
+    params(("id" = String, Path, description = "The tenant", example = "demo-tenant-001")),
+    request_body = schema::SetCredentials,
+    responses(
+        (status = 200, description = "They are stored", body = schema::CredentialsStored),
+        (status = 400, description = "Not credentials of that type: `invalid_value`, `unknown_field`, `malformed_json`, `json_too_deep`, `invalid_body`, `incomplete_body`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such tenant: `tenant_not_found`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A value looks like a mask: `masked_value`", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn store(
+    State(state): State<Shared>,
+    Segment(id): Segment<TenantId>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<Value>, Problem> {
+    let set = write(&state, id, body).await?;
+    Ok(Json(json!({"success": true, "credentialId": set.id, "version": set.version})))
+}
+
+/// Answers with secrets, and says so in the audit log.
+async fn reveal(
+    state: &Shared,
+    id: TenantId,
+    kind: CredentialType,
+    request_id: &RequestId,
+    view: impl FnOnce(&CredentialViews) -> Option<Bytes>,
+) -> Result<Response, Problem> {
+    let found = state.service.credentials(id.clone(), kind).await?;
+    let Some(body) = found.value.as_deref().and_then(view) else {
+        return Ok(reply::absent(Problem::credentials_not_found(kind), found.via));
+    };
+    info!(
+        target: "tenant_service::audit",
+        tenant_id = id.as_str(),
+        "type" = kind.as_str(),
+        request_id = request_id.as_str(),
+        "credentials revealed"
+    );
+    Ok(reply::secret(body, found.via))
+}
+
+async fn write(state: &Shared, id: TenantId, body: Value) -> Result<CredentialsSet, Problem> {
+    let (kind, credentials) = credentials_of(body)?;
+    let set = state.service.set_credentials(id, kind, credentials, None).await?;
+    set.ok_or_else(Problem::tenant_not_found)
+}
+
+fn kind_of(query: &Query) -> Result<CredentialType, Problem> {
+    let [kind] = query.only(["type"])?;
+    let missing = || Invalid::new("type", "is required, and must be whatsapp or genesys");
+    Ok(kind.ok_or_else(missing)?.parse()?)
+}
+
+fn credentials_of(body: Value) -> Result<(CredentialType, Credentials), Problem> {
+    let mut fields = Fields::of(body, &["type", "credentials"])?;
+    let kind: CredentialType = fields.required("type")?;
+    let missing = || Invalid::new("credentials", "is required");
+    let credentials = fields.take("credentials").ok_or_else(missing)?;
+    Ok((kind, Credentials::new(kind, credentials)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_a_type_and_an_object() {
+        let body = json!({"type": "whatsapp", "credentials": {"access_token": "NEW_TOKEN"}});
+        let (kind, credentials) = credentials_of(body).unwrap();
+        assert_eq!(
+            (kind, credentials.text("access_token")),
+            (CredentialType::Whatsapp, Some("NEW_TOKEN"))
+        );
+        for (body, status) in [
+            (json!({"credentials": {"a": "b"}}), 400),
+            (json!({"type": "sip", "credentials": {"a": "b"}}), 400),
+            (json!({"type": 1, "credentials": {"a": "b"}}), 400),
+            (json!({"type": "whatsapp"}), 400),
+            (json!({"type": "whatsapp", "credentials": null}), 400),
+            (json!({"type": "whatsapp", "credentials": []}), 400),
+            (json!({"type": "whatsapp", "credentials": "hunter2"}), 400),
+            (json!({"type": "whatsapp", "credentials": {}}), 400),
+            (json!({"type": "whatsapp", "credentials": {"access_token": 1}}), 400),
+            (json!({"type": "whatsapp", "credentials": {"a": "b"}, "c": 1}), 400),
+            (json!({"type": "whatsapp", "credentials": {"access_token": "***4567"}}), 422),
+            (json!([]), 400),
+        ] {
+            let refused = credentials_of(body.clone()).unwrap_err();
+            assert_eq!(refused.status().as_u16(), status, "{body}");
+            assert!(!String::from_utf8(refused.render("")).unwrap().contains("hunter2"));
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Genesys credentials, with the tenant's integration and region.
+//!
+//! Errors: those of credentials, and 409 where another tenant has the integration.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+use crate::domain::{CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId};
+use crate::http::extract::{Fields, JsonBody, Segment};
+use crate::http::problem::Problem;
+use crate::http::state::Shared;
+use crate::http::{reply, schema};
+use crate::store::GenesysLink;
+
+const FIELDS: [&str; 5] = ["clientId", "clientSecret", "region", "integrationId", "webhookSecret"];
+
+/// Set a tenant's Genesys credentials
+///
+/// In one transaction, also sets the tenant's integration and region.
+#[utoipa::path(
+    put,
+    path = "/api/tenants/{id}/genesys/credentials",
+    tag = "Credentials",
+    operation_id = "set_genesys",
+    params(("id" = String, Path, description = "The tenant", example = "demo-tenant-001")),
+    request_body = schema::SetGenesys,
+    responses(
+        (status = 200, description = "They are set", body = schema::GenesysSet),
+        (status = 400, description = "A field is missing or not what it should be: `invalid_value`, `unknown_field`, `malformed_json`, `json_too_deep`, `invalid_body`, `incomplete_body`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No such tenant: `tenant_not_found`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Another tenant has this integration: `conflict`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A value looks like a mask: `masked_value`", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn set(
+    State(state): State<Shared>,
+    Segment(id): Segment<TenantId>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<Value>, Problem> {
+    let (credentials, link) = credentials_of(body)?;
+    let kind = CredentialType::Genesys;
+    let set = state.service.set_credentials(id, kind, credentials, Some(link)).await?;
+    let tenant = set.ok_or_else(Problem::tenant_not_found)?.tenant;
+    Ok(Json(json!({
+        "message": "Genesys credentials updated successfully",
+        "tenant": {
+            "id": tenant.id,
+            "name": tenant.name,
+            "genesysRegion": tenant.genesys_region,
+        },
+    })))
+}
+
+/// A tenant's Genesys credentials, masked
+///
+/// A summary for administration pages.
+#[utoipa::path(
+    get,
+    path = "/api/tenants/{id}/genesys/credentials",
+    tag = "Credentials",
+    operation_id = "genesys",
+    params(("id" = String, Path, description = "The tenant", example = "demo-tenant-001")),
+    responses(
+        (status = 200, description = "The summary", body = schema::Genesys),
+        (status = 400, description = "Not an id: `invalid_value`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No active tenant has genesys credentials: `credentials_not_found`", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn get(
+    State(state): State<Shared>,
+    Segment(id): Segment<TenantId>,
+) -> Result<Response, Problem> {
+    let found = state.service.credentials(id, CredentialType::Genesys).await?;
+    let absent = Problem::credentials_not_found(CredentialType::Genesys);
+    Ok(match found.value.and_then(|views| views.genesys.clone()) {
+        Some(body) => reply::revalidated(body, found.via),
+        None => reply::absent(absent, found.via),
+    })
+}
+
+/// The credentials as they are stored (the region by its domain), and what they set on the tenant.
+fn credentials_of(body: Value) -> Result<(Credentials, GenesysLink), Problem> {
+    let mut fields = Fields::of(body, &FIELDS)?;
+    let region: Region = fields.required("region")?;
+    let integration_id: IntegrationId = fields.required("integrationId")?;
+    let mut object = Map::new();
+    for name in ["clientId", "clientSecret", "webhookSecret"] {
+        match fields.take(name) {
+            None | Some(Value::Null) if name == "webhookSecret" => {}
+            None | Some(Value::Null) => return Err(Invalid::new(name, "is required").into()),
+            Some(value) => {
+                object.insert(name.to_owned(), value);
+            }
+        }
+    }
+    object.insert("region".to_owned(), region.domain().into());
+    object.insert("integrationId".to_owned(), integration_id.as_str().into());
+    // Here the fields are the body's own, not those of an object in it.
+    let named = |invalid: Invalid| match invalid.field.strip_prefix("credentials.") {
+        Some(field) => Invalid { field: field.to_owned(), ..invalid },
+        None => invalid,
+    };
+    let credentials = Credentials::new(CredentialType::Genesys, Value::Object(object));
+    Ok((credentials.map_err(named)?, GenesysLink { integration_id, region }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body() -> Value {
+        json!({"clientId": "c", "clientSecret": "s", "region": "APS1", "integrationId": "i"})
+    }
+
+    #[test]
+    fn the_region_is_stored_by_its_domain() {
+        let (credentials, link) = credentials_of(body()).unwrap();
+        let stored = Value::Object(credentials.reveal().clone());
+        let expected = json!({"clientId": "c", "clientSecret": "s", "region": "aps1.pure.cloud", "integrationId": "i"});
+        assert_eq!(stored, expected);
+        assert_eq!((link.region.domain(), link.integration_id.as_str()), ("aps1.pure.cloud", "i"));
+        let mut with = body();
+        with["webhookSecret"] = "w".into();
+        assert_eq!(credentials_of(with).unwrap().0.text("webhookSecret"), Some("w"));
+        let mut without = body();
+        without["webhookSecret"] = Value::Null;
+        assert_eq!(credentials_of(without).unwrap().0.text("webhookSecret"), None);
+    }
+
+    #[test]
+    fn refusals_name_the_field() {
+        for (field, value, status) in [
+            ("clientId", Value::Null, 400),
+            ("clientSecret", json!(""), 400),
+            ("clientSecret", json!(5), 400),
+            ("clientSecret", json!("***cret"), 422),
+            ("region", json!("hunter2"), 400),
+            ("integrationId", json!("a b"), 400),
+            ("webhookSecret", json!([]), 400),
+        ] {
+            let mut body = body();
+            body[field] = value;
+            let refused = credentials_of(body).unwrap_err();
+            assert_eq!(refused.status().as_u16(), status, "{field}");
+            let sentence = String::from_utf8(refused.render("")).unwrap();
+            assert!(status == 422 || sentence.contains(&format!("{field}: ")), "{sentence}");
+            assert!(!sentence.contains("hunter2"));
+        }
+        for field in ["clientId", "clientSecret", "region", "integrationId"] {
+            let mut body = body();
+            body.as_object_mut().unwrap().remove(field);
+            assert_eq!(credentials_of(body).unwrap_err().status().as_u16(), 400, "{field}");
+        }
+    }
+}

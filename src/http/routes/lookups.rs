@@ -1,0 +1,107 @@
+//! Whose is this? The hot path: a hit in memory touches nothing but memory.
+//!
+//! Errors: 400 for what is no id; 404 for an id that no active tenant has.
+
+use axum::extract::State;
+use axum::response::Response;
+
+use crate::cache::Document;
+use crate::domain::{IntegrationId, PhoneNumberId};
+use crate::http::extract::{IfNoneMatch, Segment};
+use crate::http::problem::Problem;
+use crate::http::state::Shared;
+use crate::http::{reply, schema};
+use crate::service::Resolved;
+
+/// The tenant of a WhatsApp phone number
+///
+/// Only active tenants are found. `Cache-Status` says where the answer comes from (memory, Redis
+/// or the database); whichever it is, it is never older than the last acknowledged write.
+#[utoipa::path(
+    get,
+    path = "/api/tenants/by-phone/{phone_number_id}",
+    tag = "Lookups",
+    params(
+        ("phone_number_id" = String, Path, description = "Meta's id of the phone number: 1 to 32 digits", example = "123456789"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an answer that is here already"),
+    ),
+    responses(
+        (status = 200, description = "The tenant", body = schema::Lookup, headers(
+            ("ETag" = String, description = "The tenant's revision"),
+            ("Cache-Status" = String, description = "`tenant-service; hit; detail=l1`, `…; hit; detail=l2` or `…; fwd=miss`"),
+        )),
+        (status = 304, description = "The answer is still the one that the caller has"),
+        (status = 400, description = "Not a phone number's id: `invalid_value`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No active tenant has it: `tenant_not_found`", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn by_phone(
+    State(state): State<Shared>,
+    Segment(phone): Segment<PhoneNumberId>,
+    known: IfNoneMatch,
+) -> Result<Response, Problem> {
+    Ok(answer(state.service.by_phone(phone).await?, &known))
+}
+
+/// The tenant of a Genesys Cloud integration
+///
+/// As for phone numbers.
+#[utoipa::path(
+    get,
+    path = "/api/tenants/by-integration/{genesys_integration_id}",
+    tag = "Lookups",
+    params(
+        ("genesys_integration_id" = String, Path, description = "The integration's id: 1 to 128 visible ASCII characters", example = "demo-integration-001"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an answer that is here already"),
+    ),
+    responses(
+        (status = 200, description = "The tenant", body = schema::Lookup, headers(
+            ("ETag" = String, description = "The tenant's revision"),
+            ("Cache-Status" = String, description = "`tenant-service; hit; detail=l1`, `…; hit; detail=l2` or `…; fwd=miss`"),
+        )),
+        (status = 304, description = "The answer is still the one that the caller has"),
+        (status = 400, description = "Not an integration's id: `invalid_value`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No active tenant has it: `tenant_not_found`", body = schema::Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn by_integration(
+    State(state): State<Shared>,
+    Segment(integration): Segment<IntegrationId>,
+    known: IfNoneMatch,
+) -> Result<Response, Problem> {
+    Ok(answer(state.service.by_integration(integration).await?, &known))
+}
+
+/// A document that may be absent; that it is can come out of a cache as well.
+pub(super) fn answer(found: Resolved<Document>, known: &IfNoneMatch) -> Response {
+    match found.value {
+        Some(document) => reply::document(document, found.via, known),
+        None => reply::absent(Problem::tenant_not_found(), found.via),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header::{CACHE_CONTROL, ETAG};
+    use axum::http::{HeaderValue, StatusCode};
+
+    use super::*;
+    use crate::http::reply::CACHE_STATUS;
+    use crate::service::Via;
+
+    #[test]
+    fn found_known_and_absent() {
+        let found = || Resolved { value: Some(Document::new(b"{}".to_vec(), 7)), via: Via::L1 };
+        let fresh = answer(found(), &IfNoneMatch::default());
+        assert_eq!(
+            (fresh.status(), &fresh.headers()[ETAG]),
+            (StatusCode::OK, &HeaderValue::from_static("\"7\""))
+        );
+        let known = IfNoneMatch::of([HeaderValue::from_static("W/\"7\"")]);
+        assert_eq!(answer(found(), &known).status(), StatusCode::NOT_MODIFIED);
+        let absent = answer(Resolved { value: None, via: Via::L2 }, &known);
+        assert_eq!(absent.status(), StatusCode::NOT_FOUND);
+        assert_eq!(absent.headers()[CACHE_STATUS], "tenant-service; hit; detail=l2");
+        assert_eq!(absent.headers()[CACHE_CONTROL], "private, no-cache");
+    }
+}

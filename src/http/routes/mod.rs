@@ -1,0 +1,9 @@
+//! One file a resource: its error cases, documentation, handlers and tests.
+
+pub mod credentials;
+pub mod docs;
+pub mod genesys;
+pub mod health;
+pub mod lookups;
+pub mod metrics;
+pub mod tenants;

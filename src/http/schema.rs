@@ -1,0 +1,409 @@
+//! The documents of the API as JSON schemas, with made-up examples.
+//!
+//! Never constructed: answers out of a cache are bytes, and bodies are read by hand. A test
+//! compares each schema with what is really sent.
+
+use utoipa::ToSchema;
+
+/// Why a request was not served: RFC 9457, with three members of our own.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "type": "about:blank",
+    "title": "Not Found",
+    "status": 404,
+    "detail": "Tenant not found",
+    "error": "Tenant not found",
+    "code": "tenant_not_found",
+    "request_id": "4f1c9a7e2b5d8036"
+}))]
+pub struct Problem {
+    /// Always `about:blank`: `code` says what it is.
+    pub r#type: String,
+    /// The name of the status.
+    pub title: String,
+    /// The status.
+    pub status: u16,
+    /// A sentence for people.
+    pub detail: String,
+    /// The same sentence, where older clients look for it.
+    pub error: String,
+    /// What it is, stable and machine-readable.
+    pub code: String,
+    /// The `X-Request-Id` of the answer.
+    pub request_id: String,
+}
+
+/// Whose phone number or integration it is.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "id": "demo-tenant-001",
+    "tenantId": "demo-tenant-001",
+    "name": "Demo Organization",
+    "phone_number_id": "123456789",
+    "genesys_integration_id": "demo-integration-001",
+    "status": "active"
+}))]
+pub struct Lookup {
+    /// The tenant's id.
+    pub id: String,
+    /// The same again, under the name that the webhook services read.
+    #[schema(rename = "tenantId")]
+    pub tenant_id: String,
+    /// Its name.
+    pub name: String,
+    /// Its WhatsApp phone number, by Meta's id.
+    pub phone_number_id: Option<String>,
+    /// Its Genesys integration.
+    pub genesys_integration_id: Option<String>,
+    /// Always `active`: no other tenant resolves.
+    pub status: Status,
+}
+
+/// Whether a tenant takes part. One that is suspended does not resolve, and its credentials
+/// answer as absent.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Status {
+    /// Resolves.
+    Active,
+    /// Looks absent.
+    Suspended,
+}
+
+/// A tenant.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "id": "demo-tenant-001",
+    "name": "Demo Organization",
+    "email": "ops@demo.example",
+    "status": "active",
+    "phone_number_id": "123456789",
+    "display_phone_number": "+1 555 0100",
+    "genesys_integration_id": "demo-integration-001",
+    "genesys_org_id": null,
+    "genesys_region": "mypurecloud.de",
+    "settings": {"locale": "en"},
+    "created_at": "2026-01-02T03:04:05.000006Z",
+    "updated_at": "2026-01-02T03:04:05.000006Z"
+}))]
+pub struct Tenant {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// A contact address.
+    pub email: Option<String>,
+    /// Whether it takes part.
+    pub status: Status,
+    /// Its WhatsApp phone number, by Meta's id; no other tenant has it.
+    pub phone_number_id: Option<String>,
+    /// The phone number as people write it.
+    pub display_phone_number: Option<String>,
+    /// Its Genesys integration; no other tenant has it.
+    pub genesys_integration_id: Option<String>,
+    /// Its Genesys organisation.
+    pub genesys_org_id: Option<String>,
+    /// The domain of its Genesys region.
+    pub genesys_region: Option<String>,
+    /// Whatever its owner keeps here.
+    #[schema(value_type = Object)]
+    pub settings: (),
+    /// When it was created.
+    #[schema(format = "date-time")]
+    pub created_at: String,
+    /// When its data last changed.
+    #[schema(format = "date-time")]
+    pub updated_at: String,
+}
+
+/// One page of tenants, by age.
+#[derive(ToSchema)]
+pub struct Tenants {
+    /// The page.
+    pub tenants: Vec<Tenant>,
+    /// How many there are on all pages.
+    pub total: u64,
+    /// The `limit` that was applied.
+    pub limit: u32,
+    /// The `offset` that was applied.
+    pub offset: u64,
+}
+
+/// A tenant to be created. Only `name` is required; null is as good as absent.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "id": "demo-tenant-001",
+    "name": "Demo Organization",
+    "phone_number_id": "123456789",
+    "genesys_integration_id": "demo-integration-001",
+    "genesys_region": "euc1"
+}))]
+pub struct NewTenant {
+    /// Its id; without one, `t_` and 16 hexadecimal digits are drawn.
+    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,49}$")]
+    pub id: Option<String>,
+    /// Its name.
+    #[schema(min_length = 1, max_length = 200)]
+    pub name: String,
+    /// A contact address.
+    #[schema(max_length = 254)]
+    pub email: Option<String>,
+    /// `active` unless said otherwise.
+    pub status: Option<Status>,
+    /// Its WhatsApp phone number, by Meta's id.
+    #[schema(pattern = "^[0-9]{1,32}$")]
+    pub phone_number_id: Option<String>,
+    /// The phone number as people write it.
+    #[schema(max_length = 128)]
+    pub display_phone_number: Option<String>,
+    /// Its Genesys integration.
+    #[schema(max_length = 128)]
+    pub genesys_integration_id: Option<String>,
+    /// Its Genesys organisation.
+    #[schema(max_length = 128)]
+    pub genesys_org_id: Option<String>,
+    /// Its Genesys region: a domain (`mypurecloud.de`), an AWS region (`eu-central-1`) or its
+    /// short name (`euc1`). Stored as the domain.
+    pub genesys_region: Option<String>,
+    /// Whatever its owner keeps here.
+    #[schema(value_type = Option<Object>)]
+    pub settings: Option<()>,
+}
+
+/// A merge patch (RFC 7396): absent keeps, null clears. `name` and `status` can't be cleared.
+#[derive(ToSchema)]
+#[schema(example = json!({"status": "suspended", "display_phone_number": null}))]
+pub struct TenantPatch {
+    /// Its name.
+    #[schema(min_length = 1, max_length = 200, nullable = false)]
+    pub name: Option<String>,
+    /// A contact address.
+    #[schema(max_length = 254)]
+    pub email: Option<String>,
+    /// Whether it takes part.
+    #[schema(value_type = Status, required = false)]
+    pub status: Option<Status>,
+    /// Its WhatsApp phone number, by Meta's id.
+    #[schema(pattern = "^[0-9]{1,32}$")]
+    pub phone_number_id: Option<String>,
+    /// The phone number as people write it.
+    #[schema(max_length = 128)]
+    pub display_phone_number: Option<String>,
+    /// Its Genesys integration.
+    #[schema(max_length = 128)]
+    pub genesys_integration_id: Option<String>,
+    /// Its Genesys organisation.
+    #[schema(max_length = 128)]
+    pub genesys_org_id: Option<String>,
+    /// Its Genesys region, in any of its names.
+    pub genesys_region: Option<String>,
+    /// A merge patch of the settings; null empties them.
+    #[schema(value_type = Option<Object>)]
+    pub settings: Option<()>,
+}
+
+/// A type of credentials.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum CredentialType {
+    /// Access to the WhatsApp Business platform of Meta.
+    Whatsapp,
+    /// An OAuth client of Genesys Cloud.
+    Genesys,
+}
+
+/// Credentials to be set. They replace those of the same type as a whole.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "type": "whatsapp",
+    "credentials": {"access_token": "EXAMPLE-not-a-real-token-4567", "phone_number_id": "123456789"}
+}))]
+pub struct SetCredentials {
+    /// Their type.
+    pub r#type: CredentialType,
+    /// Any object with at least one field. A value that looks like a mask is refused.
+    #[schema(value_type = Object)]
+    pub credentials: (),
+}
+
+/// Credentials were set.
+#[derive(ToSchema)]
+#[schema(example = json!({"message": "Credentials updated successfully", "version": 2}))]
+pub struct CredentialsSet {
+    /// A sentence for people.
+    pub message: String,
+    /// The credential's own counter.
+    pub version: i64,
+}
+
+/// Credentials were stored.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "success": true,
+    "credentialId": "0b9f6f2e-3c1d-4a58-9e77-1f2a3b4c5d6e",
+    "version": 1
+}))]
+#[schema(rename_all = "camelCase")]
+pub struct CredentialsStored {
+    /// Always true.
+    pub success: bool,
+    /// The credential, the same through all its versions.
+    pub credential_id: String,
+    /// The credential's own counter.
+    pub version: i64,
+}
+
+/// A credential object, as it was set.
+#[derive(ToSchema)]
+#[schema(value_type = Object, example = json!({
+    "clientId": "made-up-client",
+    "clientSecret": "EXAMPLE-not-a-real-secret",
+    "region": "mypurecloud.de",
+    "integrationId": "demo-integration-001"
+}))]
+pub struct Credentials(pub ());
+
+/// A credential object whose secrets are masked: `***`, and the last 4 characters of those that
+/// have 16 or more. What is not known to be public is a secret.
+#[derive(ToSchema)]
+#[schema(value_type = Object, example = json!({
+    "access_token": "***4567",
+    "phone_number_id": "123456789",
+    "business_account_id": "100200300"
+}))]
+pub struct MaskedCredentials(pub ());
+
+/// WhatsApp credentials under the names that Meta's clients use.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({
+    "accessToken": "EXAMPLE-not-a-real-token-4567",
+    "appSecret": "EXAMPLE-not-a-real-secret",
+    "phoneNumberId": "123456789",
+    "wabaId": "100200300"
+}))]
+pub struct Meta {
+    /// `access_token`
+    pub access_token: Option<String>,
+    /// `app_secret`
+    pub app_secret: Option<String>,
+    /// `phone_number_id`
+    pub phone_number_id: Option<String>,
+    /// `waba_id`, or `business_account_id`
+    pub waba_id: Option<String>,
+}
+
+/// Genesys credentials to be set, together with the tenant's integration and region.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({
+    "clientId": "made-up-client",
+    "clientSecret": "EXAMPLE-not-a-real-secret",
+    "region": "euc1",
+    "integrationId": "demo-integration-001",
+    "webhookSecret": "EXAMPLE-not-a-real-webhook-secret"
+}))]
+pub struct SetGenesys {
+    /// The OAuth client.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+    /// The region: a domain, an AWS region or its short name. Stored as the domain.
+    pub region: String,
+    /// The integration that is the tenant's from now on.
+    pub integration_id: String,
+    /// What webhooks are signed with.
+    pub webhook_secret: Option<String>,
+}
+
+/// Genesys credentials were set.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "message": "Genesys credentials updated successfully",
+    "tenant": {
+        "id": "demo-tenant-001",
+        "name": "Demo Organization",
+        "genesysRegion": "mypurecloud.de"
+    }
+}))]
+pub struct GenesysSet {
+    /// A sentence for people.
+    pub message: String,
+    /// The tenant as it is now.
+    pub tenant: GenesysTenant,
+}
+
+/// The tenant whose Genesys credentials were set.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct GenesysTenant {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The domain of its region.
+    pub genesys_region: Option<String>,
+}
+
+/// A summary of Genesys credentials, masked.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase", example = json!({
+    "configured": true,
+    "clientId": "made-up-client",
+    "clientSecret": "***cret",
+    "region": "mypurecloud.de",
+    "integrationId": "demo-integration-001"
+}))]
+pub struct Genesys {
+    /// Always true; where there are none, the answer is 404.
+    pub configured: bool,
+    /// The OAuth client.
+    pub client_id: Option<String>,
+    /// Its secret, masked.
+    pub client_secret: String,
+    /// The domain of the region.
+    pub region: Option<String>,
+    /// The integration.
+    pub integration_id: Option<String>,
+}
+
+/// How the service and what it depends on are.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "status": "ok",
+    "database": "connected",
+    "redis": "connected",
+    "timestamp": "2026-01-02T03:04:05.000006Z"
+}))]
+pub struct Health {
+    /// `ok`; `degraded` without Redis, which costs latency; `unavailable` without the database.
+    pub status: HealthStatus,
+    /// `connected` or `disconnected`.
+    pub database: String,
+    /// `connected`, `disconnected` or `disabled`.
+    pub redis: String,
+    /// When this was found.
+    #[schema(format = "date-time")]
+    pub timestamp: String,
+}
+
+/// The sum of it.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// Everything is connected.
+    Ok,
+    /// Redis is configured and out of reach.
+    Degraded,
+    /// The database is out of reach.
+    Unavailable,
+}
+
+/// Whether this replica may take traffic.
+#[derive(ToSchema)]
+#[schema(example = json!({"status": "ready"}))]
+pub struct Ready {
+    /// `ready`, `unready` or `alive`.
+    pub status: String,
+    /// Why it is not ready.
+    #[schema(nullable = false)]
+    pub reason: Option<String>,
+}
