@@ -58,7 +58,7 @@ Tenant directory and credential store.
 **Paths.** Those under `/api/tenants` also answer under `/tenants`, each with and without a trailing \
 slash. A GET answers HEAD as well; OPTIONS names a path's methods.
 
-**Freshness.** When a write is acknowledged, no replica serves the old value as current. \
+**Freshness.** A write is told to every replica, which evicts exactly what it touched. \
 `Cache-Status` (RFC 9211) says where an answer comes from; `ETag` and `If-None-Match` save its body.
 
 **Errors.** Problems as of RFC 9457, with a stable `code`, and the sentence under `error` as well. \
