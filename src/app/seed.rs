@@ -45,7 +45,10 @@ pub async fn seed(service: &Service, text: &str) -> anyhow::Result<SeedReport> {
             Err(error) => return Err(error).with_context(context),
         }
         for (kind, credentials) in credentials {
-            service.set_credentials(id.clone(), kind, credentials, None).await.with_context(context)?;
+            service
+                .set_credentials(id.clone(), kind, credentials, None)
+                .await
+                .with_context(context)?;
         }
     }
     Ok(report)

@@ -12,7 +12,6 @@ use crate::http::problem::Problem;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
 
-
 /// The tenant of a WhatsApp phone number
 ///
 /// Only active tenants are found. `Cache-Status` says where the answer comes from (memory, Redis
@@ -86,8 +85,8 @@ mod tests {
     use axum::http::{HeaderValue, StatusCode};
 
     use super::*;
-    use crate::http::reply::CACHE_STATUS;
     use crate::cache::Via;
+    use crate::http::reply::CACHE_STATUS;
 
     #[test]
     fn found_known_and_absent() {

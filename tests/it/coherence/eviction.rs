@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::fleet::{
     DEADLINE, Fleet, by_integration, by_phone, evicted, insert_tenants, masked, put_token,
 };
-use crate::harness::{Replica, eventually};
+use crate::harness::{Postgres, Replica, eventually};
 
 const TENANTS: usize = 1000;
 /// The one that is written to.
@@ -28,9 +28,11 @@ async fn warm(replica: &Replica) {
 
 #[tokio::test]
 async fn one_write_evicts_one_tenant_everywhere() {
-    let Fleet { replicas, database, redis } = Fleet::start().await;
+    let database = Postgres::database().await;
     insert_tenants(&database, TENANTS).await;
-    let [writer, others @ ..] = &replicas;
+    let fleet = Fleet::on(database).await;
+    let (replicas, redis) = (&fleet.replicas, &fleet.redis);
+    let [writer, others @ ..] = replicas;
     tokio::join!(warm(writer), warm(&others[0]), warm(&others[1]));
     let mut before = Vec::new();
     for replica in others {
@@ -52,8 +54,7 @@ async fn one_write_evicts_one_tenant_everywhere() {
         // Give the slower sources their turn: they find nothing left to evict.
         eventually(DEADLINE, "the poll has read the change too", async || {
             let now = replica.metrics().await;
-            let delta =
-                now.delta(before, "tenant_changes_received_total", &[("source", "poll")]);
+            let delta = now.delta(before, "tenant_changes_received_total", &[("source", "poll")]);
             delta >= 1.0
         })
         .await;
@@ -61,8 +62,7 @@ async fn one_write_evicts_one_tenant_everywhere() {
         let by_kind: BTreeMap<&str, f64> = ["phone", "integration", "credentials", "tenant"]
             .map(|kind| (kind, after.delta(before, name, &[("tier", "l1"), ("kind", kind)])))
             .into();
-        let exactly =
-            [("phone", 1.0), ("integration", 1.0), ("credentials", 1.0), ("tenant", 0.0)];
+        let exactly = [("phone", 1.0), ("integration", 1.0), ("credentials", 1.0), ("tenant", 0.0)];
         assert_eq!(by_kind, exactly.into());
 
         // The other lookups are still hits: all but two, and of the written tenant both are new.

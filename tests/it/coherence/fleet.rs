@@ -18,7 +18,12 @@ pub struct Fleet {
 
 impl Fleet {
     pub async fn start() -> Self {
-        let (database, redis) = (Postgres::database().await, Redis::start().await);
+        Self::on(Postgres::database().await).await
+    }
+
+    /// On a database with tenants in it: what was written before the start is no change to follow.
+    pub async fn on(database: Database) -> Self {
+        let redis = Redis::start().await;
         let replicas = Cluster::start(3, &database, Some(&redis)).await;
         let replicas: [Replica; 3] = replicas.try_into().ok().expect("three were asked for");
         for replica in &replicas {

@@ -49,6 +49,27 @@ async fn write_is_seen_by(replicas: &[Replica; 3], source: &str) {
     }
 }
 
+/// Has every replica open several connections, for a test that refuses new ones: a pool that needs
+/// one more would wait for it.
+async fn fill_pools(replicas: &[Replica; 3], database: &Database) {
+    eventually(DEADLINE, "every pool has several connections", async || {
+        let mut writes = Vec::new();
+        for n in 0..48 {
+            writes.push(put_token(&replicas[n % 3], n + 1, "zeroth-made-up-token"));
+        }
+        futures_util::future::join_all(writes).await;
+        let open: i64 = database
+            .scalar(
+                "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name = 'tenant-service'",
+            )
+            .await;
+        // Two of each replica are the poll's.
+        if open >= 3 * (2 + 4) { Ok(()) } else { Err(open) }
+    })
+    .await;
+}
+
 /// A replica has polled after it connected: no poll is due for a minute.
 async fn quiet(replicas: &[Replica; 3]) {
     for replica in replicas {
@@ -79,14 +100,13 @@ async fn notify_alone() {
 #[tokio::test]
 async fn redis_alone() {
     let (database, redis) = (Postgres::database().await, Redis::start().await);
-    insert_tenants(&database, 1).await;
+    insert_tenants(&database, 48).await;
     let replicas = replicas(&database, Some(&redis), SELDOM).await;
     for replica in &replicas {
         connected(replica, "redis", true).await;
         connected(replica, "notify", true).await;
-        // The pool's connections are made: from now on it lives with those.
-        put_token(replica, 1, "zeroth-made-up-token").await;
     }
+    fill_pools(&replicas, &database).await;
     database.refuse_new_connections(true).await;
     assert_eq!(database.terminate_listeners().await, 3);
     for replica in &replicas {
@@ -99,13 +119,13 @@ async fn redis_alone() {
 #[tokio::test]
 async fn the_poll_alone() {
     let (database, redis) = (Postgres::database().await, Redis::start().await);
-    insert_tenants(&database, 1).await;
+    insert_tenants(&database, 48).await;
     let replicas = replicas(&database, Some(&redis), "200").await;
     for replica in &replicas {
         connected(replica, "redis", true).await;
         connected(replica, "notify", true).await;
-        put_token(replica, 1, "zeroth-made-up-token").await;
     }
+    fill_pools(&replicas, &database).await;
     redis.kill();
     database.refuse_new_connections(true).await;
     assert_eq!(database.terminate_listeners().await, 3);
@@ -118,9 +138,10 @@ async fn the_poll_alone() {
 
 #[tokio::test]
 async fn what_psql_changes_is_seen_everywhere() {
-    let Fleet { replicas, database, .. } = Fleet::start().await;
-    insert_tenants(&database, 2).await;
-    for replica in &replicas {
+    let fleet = Fleet::start().await;
+    let (replicas, database) = (&fleet.replicas, &fleet.database);
+    insert_tenants(database, 2).await;
+    for replica in replicas {
         for n in [1, 2] {
             sees(replica, &by_phone(n), "the tenants", |a| (a.status == 200).then_some(())).await;
         }
@@ -133,7 +154,7 @@ async fn what_psql_changes_is_seen_everywhere() {
              WHERE tenant_id = 't1'",
         )
         .await;
-    for replica in &replicas {
+    for replica in replicas {
         sees(replica, &by_phone(1), "psql's change", |a| (a.status == 404).then_some(())).await;
         sees(replica, &full(1), "psql's credentials", |answer| {
             (answer.json()["access_token"] == "by-psql").then_some(())
@@ -143,7 +164,7 @@ async fn what_psql_changes_is_seen_everywhere() {
 
     // A truncation names no keys: everything goes.
     database.execute("TRUNCATE tenants CASCADE").await;
-    for replica in &replicas {
+    for replica in replicas {
         for path in [by_phone(2), full(1)] {
             sees(replica, &path, "nothing is left", |a| (a.status == 404).then_some(())).await;
         }
