@@ -56,10 +56,10 @@ const UNIQUE: [(&str, &str, &str); 3] = [
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        if let sqlx::Error::Database(error) = &error {
-            if let Some(field) = duplicate(error.as_ref()) {
-                return Self::Duplicate(field);
-            }
+        if let sqlx::Error::Database(error) = &error
+            && let Some(field) = duplicate(error.as_ref())
+        {
+            return Self::Duplicate(field);
         }
         let cause = Cause::from(&error);
         if is_passing(&error) { Self::Unavailable(cause) } else { Self::Unexpected(cause) }

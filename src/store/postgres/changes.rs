@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::{Connection, FromRow, PgConnection};
 
-use super::lease::Lease;
+use super::lease::{Lease, bounded_by};
 use super::{Postgres, bounded};
 use crate::coherence::{LogHead, LogIdentity, Snapshot};
 use crate::domain::Change;
@@ -32,7 +32,8 @@ pub(super) use identity;
 
 /// The head of the log, as the one row of `head`. The name of the current WAL file begins with
 /// the timeline, and there is none on a standby: the statement fails there, as it must. (The
-/// control file knows the timeline of the last checkpoint only.)
+/// control file knows the timeline of the last checkpoint only.) The limit makes it one row for
+/// the planner too, which otherwise guesses a thousand, each with a page of changes.
 macro_rules! with_head {
     ($snapshot:literal, $rest:expr) => {
         concat!(
@@ -42,7 +43,7 @@ macro_rules! with_head {
             identity!(),
             " AS database, \
              substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) AS timeline, \
-             pruned_below FROM tenant_changes_horizon) ",
+             pruned_below FROM tenant_changes_horizon WHERE one_row LIMIT 1) ",
             $rest
         )
     };
@@ -109,6 +110,10 @@ const PRUNE: &str = "\
             AND xid < pg_snapshot_xmin(pg_current_snapshot()) \
         ORDER BY occurred_at LIMIT $2)";
 
+/// A first page sorts all that is unseen: a second for a million changes. Too short a limit would
+/// be final for a replica that is further behind, so this is some twenty millions' worth.
+pub(super) const LONGEST_READ: Duration = Duration::from_secs(30);
+
 /// Rows that one transaction prunes, so that none is long.
 const BATCH_ROWS: i64 = 5_000;
 /// Batches of one call; the next call goes on.
@@ -173,7 +178,7 @@ impl ChangeLog for Postgres {
 
     async fn log_since(&self, seen: &Snapshot, page: Option<&LogPage>) -> StoreResult<LogRead> {
         let mut lease = Lease::new(self.log.acquire().await?);
-        let read = bounded("poll", read(&mut lease, seen, page)).await;
+        let read = bounded_by(LONGEST_READ, "poll", read(&mut lease, seen, page)).await;
         lease.settle(read)
     }
 

@@ -33,10 +33,7 @@ impl Lease {
                 self.settled = true;
                 result
             }
-            Err(Elapsed { .. }) => {
-                let text = format_args!("no answer within {} s", LONGEST.as_secs());
-                Err(StoreError::Unavailable(Cause::new(text)))
-            }
+            Err(Elapsed { .. }) => Err(StoreError::Unavailable(Cause::new("no answer in time"))),
         }
     }
 }
@@ -68,5 +65,14 @@ pub(super) async fn bounded<T>(
     query: &'static str,
     work: impl Future<Output = StoreResult<T>>,
 ) -> Result<StoreResult<T>, Elapsed> {
-    tokio::time::timeout(LONGEST, timed_query(query, work)).await
+    bounded_by(LONGEST, query, work).await
+}
+
+/// As [`bounded`], by another limit.
+pub(super) async fn bounded_by<T>(
+    longest: Duration,
+    query: &'static str,
+    work: impl Future<Output = StoreResult<T>>,
+) -> Result<StoreResult<T>, Elapsed> {
+    tokio::time::timeout(longest, timed_query(query, work)).await
 }

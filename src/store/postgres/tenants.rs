@@ -17,7 +17,8 @@ use sqlx::{Connection, PgConnection};
 use super::changes::logged_here;
 use super::{Postgres, bounded};
 use crate::domain::{
-    IntegrationId, NewTenant, PhoneNumberId, Status, Tenant, TenantId, TenantPatch,
+    Email, IntegrationId, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant, TenantId,
+    TenantPatch,
 };
 use crate::store::patch::patched;
 use crate::store::row::{TenantRow, number};
@@ -185,13 +186,13 @@ async fn create(connection: &mut PgConnection, tenant: &NewTenant) -> StoreResul
     sqlx::query(INSERT)
         .bind(tenant.id.as_str())
         .bind(tenant.name.as_str())
-        .bind(tenant.email.as_ref().map(|email| email.as_str()))
+        .bind(tenant.email.as_ref().map(Email::as_str))
         .bind(tenant.status.as_str())
         .bind(phone.as_ref().map(PhoneNumberId::as_str))
-        .bind(tenant.display_phone_number.as_ref().map(|text| text.as_str()))
+        .bind(tenant.display_phone_number.as_ref().map(ShortText::as_str))
         .bind(integration.as_ref().map(IntegrationId::as_str))
-        .bind(tenant.genesys_org_id.as_ref().map(|text| text.as_str()))
-        .bind(tenant.genesys_region.map(|region| region.domain()))
+        .bind(tenant.genesys_org_id.as_ref().map(ShortText::as_str))
+        .bind(tenant.genesys_region.map(Region::domain))
         .bind(Value::Object(tenant.settings.clone()).to_string())
         .execute(&mut *transaction)
         .await?;

@@ -7,7 +7,8 @@ use sqlx::{Connection, SqliteConnection, SqlitePool};
 use super::changes::{last_number, logged_after};
 use super::{BEGIN, Sqlite};
 use crate::domain::{
-    IntegrationId, NewTenant, PhoneNumberId, Status, Tenant, TenantId, TenantPatch,
+    Email, IntegrationId, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant, TenantId,
+    TenantPatch,
 };
 use crate::store::patch::patched;
 use crate::store::row::{TenantRow, number};
@@ -137,13 +138,13 @@ async fn create(
     sqlx::query(INSERT)
         .bind(tenant.id.as_str())
         .bind(tenant.name.as_str())
-        .bind(tenant.email.as_ref().map(|email| email.as_str()))
+        .bind(tenant.email.as_ref().map(Email::as_str))
         .bind(tenant.status.as_str())
         .bind(tenant.phone_number_id.as_ref().map(PhoneNumberId::as_str))
-        .bind(tenant.display_phone_number.as_ref().map(|text| text.as_str()))
+        .bind(tenant.display_phone_number.as_ref().map(ShortText::as_str))
         .bind(tenant.genesys_integration_id.as_ref().map(IntegrationId::as_str))
-        .bind(tenant.genesys_org_id.as_ref().map(|text| text.as_str()))
-        .bind(tenant.genesys_region.map(|region| region.domain()))
+        .bind(tenant.genesys_org_id.as_ref().map(ShortText::as_str))
+        .bind(tenant.genesys_region.map(Region::domain))
         .bind(Value::Object(tenant.settings.clone()).to_string())
         .execute(&mut *transaction)
         .await?;
