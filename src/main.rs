@@ -1,1 +1,22 @@
-fn main(){}
+//! Turns the command line's result into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tenant_service::cli::{Cli, run};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "before and after logging there is no other place")]
+fn report(error: &anyhow::Error) {
+    eprintln!("tenant-service: {error:#}");
+}

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use crate::domain::{CredentialType, MASK, MetaView, Tenant, mask_credentials};
-use crate::store::StoredCredentials;
+use crate::domain::{CredentialType, Credentials, MASK, MetaView, Tenant, mask_credentials};
 
 /// A JSON document and the entity tag of this revision of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,12 +123,15 @@ pub struct CredentialViews {
 }
 
 impl CredentialViews {
-    /// The views of these credentials.
+    /// The views of this version of credentials.
     ///
     /// # Errors
     /// The object can't be serialised, which no stored object causes.
-    pub fn of(kind: CredentialType, stored: &StoredCredentials) -> serde_json::Result<Self> {
-        let credentials = &stored.credentials;
+    pub fn of(
+        kind: CredentialType,
+        credentials: &Credentials,
+        version: i64,
+    ) -> serde_json::Result<Self> {
         let masked = mask_credentials(kind, credentials);
         let genesys = (kind == CredentialType::Genesys).then(|| genesys_summary(&masked));
         let meta = (kind == CredentialType::Whatsapp).then(|| MetaView::of(credentials));
@@ -138,21 +140,15 @@ impl CredentialViews {
             meta: meta.map(|view| serde_json::to_vec(&view).map(secret_bytes)).transpose()?,
             genesys: genesys.map(|view| serde_json::to_vec(&view)).transpose()?.map(Bytes::from),
             masked: serde_json::to_vec(&masked)?.into(),
-            version: stored.version,
+            version,
         })
     }
 
     /// Bytes held.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn weight(&self) -> usize {
         let optional = |view: &Option<Bytes>| view.as_ref().map_or(0, Bytes::len);
         self.masked.len() + self.full.len() + optional(&self.meta) + optional(&self.genesys)
-    }
-
-    /// Whether it holds nothing, which never happens.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

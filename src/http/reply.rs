@@ -7,8 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::extract::IfNoneMatch;
 use super::problem::Problem;
-use crate::cache::Document;
-use crate::service::Via;
+use crate::cache::{Document, Via};
 
 /// RFC 9211.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");

@@ -1,48 +1,23 @@
 //! What the service does, without a transport: look-ups from cache, writes that every replica
 //! learns of.
+//!
+//! A look-up goes `resolve → cache → (miss) store`. A write goes `store (commit) → feed`, in a task
+//! of its own: a client that hangs up after the commit must not keep the others from learning of it.
+
+mod credentials;
+mod error;
+mod resolve;
+mod tenants;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::cache::{CredentialViews, Document};
-use crate::domain::{
-    CredentialType, Credentials, IntegrationId, NewTenant, PhoneNumberId, Tenant, TenantId,
-    TenantPatch,
-};
-use crate::store::{CredentialsSet, GenesysLink, Page, StoreError};
+use tokio_util::task::TaskTracker;
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ServiceError {
-    /// The database is out of reach: try again.
-    #[error("the database is out of reach")]
-    Unavailable(#[source] StoreError),
-    /// Another tenant has this value already.
-    #[error("another tenant has this {0}")]
-    Conflict(&'static str),
-    /// A defect of ours, or of what is stored.
-    #[error("internal error")]
-    Internal(#[source] StoreError),
-}
-
-/// Where an answer comes from: `Cache-Status` says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// Memory.
-    L1,
-    /// Redis.
-    L2,
-    /// The database.
-    Store,
-}
-
-/// What was found, or `None` for what is absent (also out of cache).
-#[derive(Debug)]
-pub struct Resolved<T> {
-    /// The answer.
-    pub value: Option<T>,
-    /// Its source.
-    pub via: Via,
-}
+pub use self::error::ServiceError;
+use crate::cache::Tiered;
+use crate::feed::Publisher;
+use crate::store::{Store, StoreResult, Written};
 
 /// How the service and what it depends on are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,46 +28,76 @@ pub struct Health {
     pub redis: Option<bool>,
 }
 
-/// The service.
+/// The service. Cheap to clone.
 #[derive(Clone)]
-pub struct Service {}
+pub struct Service(Arc<Parts>);
+
+struct Parts {
+    store: Arc<dyn Store>,
+    cache: Arc<Tiered>,
+    publisher: Publisher,
+    writes: TaskTracker,
+    stopping: AtomicBool,
+}
 
 impl Service {
-    /// The active tenant that has this phone number.
-    pub async fn by_phone(&self, phone: PhoneNumberId) -> Result<Resolved<Document>, ServiceError> {
-        unimplemented!()
+    /// A service on this store, with this cache. Writes run on `tracker`, to be waited for at the
+    /// end.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        cache: Arc<Tiered>,
+        publisher: Publisher,
+        tracker: TaskTracker,
+    ) -> Self {
+        let stopping = AtomicBool::new(false);
+        Self(Arc::new(Parts { store, cache, publisher, writes: tracker, stopping }))
     }
-    pub async fn by_integration(&self, id: IntegrationId) -> Result<Resolved<Document>, ServiceError> {
-        unimplemented!()
-    }
-    pub async fn tenant(&self, id: TenantId) -> Result<Resolved<Document>, ServiceError> {
-        unimplemented!()
-    }
-    pub async fn credentials(&self, id: TenantId, kind: CredentialType) -> Result<Resolved<Arc<CredentialViews>>, ServiceError> {
-        unimplemented!()
-    }
-    pub async fn tenants(&self, page: Page) -> Result<(Vec<Tenant>, u64), ServiceError> {
-        unimplemented!()
-    }
-    /// The id is drawn by the service where the caller gave none.
-    pub async fn create_tenant(&self, tenant: NewTenant) -> Result<Tenant, ServiceError> {
-        unimplemented!()
-    }
-    pub async fn patch_tenant(&self, id: TenantId, patch: TenantPatch) -> Result<Option<Tenant>, ServiceError> {
-        unimplemented!()
-    }
-    pub async fn delete_tenant(&self, id: TenantId) -> Result<bool, ServiceError> {
-        unimplemented!()
-    }
-    pub async fn set_credentials(&self, id: TenantId, kind: CredentialType, credentials: Credentials, link: Option<GenesysLink>) -> Result<Option<CredentialsSet>, ServiceError> {
-        unimplemented!()
-    }
-    /// Asks the database now; Redis by its connection.
+
+    /// Asks the database now; Redis is judged by its connection.
     pub async fn health(&self) -> Health {
-        unimplemented!()
+        let database = match self.0.store.ping().await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "health check: the database does not answer");
+                false
+            }
+        };
+        Health { database, redis: self.0.cache.l2().map(|l2| l2.is_connected()) }
     }
-    /// Whether this replica may take traffic: the log has been read within the bound.
-    pub fn ready(&self) -> Result<(), &'static str> {
-        unimplemented!()
+
+    /// Whether this replica may take traffic. It may until it is told to stop: it exists only once
+    /// the database has been migrated and the change log is being read.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.0.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Has [`Service::is_ready`] tell load balancers to send no more.
+    pub fn begin_stopping(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Runs a write to its end, and what follows its commit too, whatever the caller does.
+    async fn write<T, W>(
+        &self,
+        operation: &'static str,
+        write: impl FnOnce(Arc<dyn Store>) -> W + Send + 'static,
+    ) -> Result<Option<T>, ServiceError>
+    where
+        T: Send + 'static,
+        W: Future<Output = StoreResult<Option<Written<T>>>> + Send,
+    {
+        let parts = Arc::clone(&self.0);
+        let task = self.0.writes.spawn(async move {
+            let Some(written) = write(Arc::clone(&parts.store)).await? else { return Ok(None) };
+            parts.publisher.after_commit(&written.changes).await;
+            Ok(Some(written.value))
+        });
+        match task.await {
+            Ok(result) => result.map_err(|failure| ServiceError::of(operation, &failure)),
+            // The panic itself has been logged.
+            Err(_) => Err(ServiceError::Internal),
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! The names and labels are a contract with dashboards and alerts. Handles are made at start and
 //! kept, so that counting costs an atomic addition. No label ever holds an id.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, gauge};
 use metrics::{describe_histogram, histogram};
@@ -62,19 +62,16 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// A counter with these labels.
-#[must_use]
 pub fn counter_of(name: &'static str, labels: &[(&'static str, &'static str)]) -> Counter {
     counter!(name, labels)
 }
 
 /// A gauge with these labels.
-#[must_use]
 pub fn gauge_of(name: &'static str, labels: &[(&'static str, &'static str)]) -> Gauge {
     gauge!(name, labels)
 }
 
 /// A histogram with these labels.
-#[must_use]
 pub fn histogram_of(name: &'static str, labels: &[(&'static str, &'static str)]) -> Histogram {
     histogram!(name, labels)
 }
@@ -85,13 +82,4 @@ pub async fn timed_query<F: Future>(query: &'static str, statement: F) -> F::Out
     let result = statement.await;
     histogram!(STORE_QUERY, "query" => query).record(began.elapsed());
     result
-}
-
-/// Rolls histograms up, as the exporter asks for, until dropped.
-pub async fn upkeep(handle: PrometheusHandle) {
-    let mut tick = tokio::time::interval(Duration::from_secs(5));
-    loop {
-        tick.tick().await;
-        handle.run_upkeep();
-    }
 }

@@ -1,3 +1,4 @@
 //! What the service tells of itself: metrics and logs.
 
+pub mod logging;
 pub mod metrics;

@@ -57,7 +57,7 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let id = parts.extensions.get::<Self>().cloned();
-        id.ok_or_else(|| Problem::internal("no request id for this handler".to_owned()))
+        id.ok_or_else(|| Problem::internal(Some("no request id for this handler")))
     }
 }
 

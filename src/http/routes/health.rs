@@ -45,25 +45,23 @@ pub async fn livez() -> Response {
 
 /// Whether this replica may take traffic
 ///
-/// 503 until it has read the log of changes, and whenever it has not for longer than the
-/// staleness bound.
+/// 503 once it has been told to end: it finishes what it has, and wants no more. Before it is ready
+/// it does not listen.
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "Operation",
     responses(
         (status = 200, description = "It may", body = schema::Ready),
-        (status = 503, description = "It may not, and why", body = schema::Ready, example = json!({"status": "unready", "reason": "the log of changes has not been read yet"})),
+        (status = 503, description = "It may not, and why", body = schema::Ready, example = json!({"status": "unready", "reason": "the process is ending"})),
     )
 )]
 pub async fn readyz(State(state): State<Shared>) -> Response {
-    match state.service.ready() {
-        Ok(()) => answer(StatusCode::OK, json!({"status": "ready"})),
-        Err(reason) => {
-            let body = json!({"status": "unready", "reason": reason});
-            answer(StatusCode::SERVICE_UNAVAILABLE, body)
-        }
+    if state.service.is_ready() {
+        return answer(StatusCode::OK, json!({"status": "ready"}));
     }
+    let body = json!({"status": "unready", "reason": "the process is ending"});
+    answer(StatusCode::SERVICE_UNAVAILABLE, body)
 }
 
 fn answer(status: StatusCode, body: Value) -> Response {

@@ -5,13 +5,12 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use crate::cache::Document;
+use crate::cache::{Document, Found};
 use crate::domain::{IntegrationId, PhoneNumberId};
 use crate::http::extract::{IfNoneMatch, Segment};
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
-use crate::service::Resolved;
 
 /// The tenant of a WhatsApp phone number
 ///
@@ -73,7 +72,7 @@ pub async fn by_integration(
 }
 
 /// A document that may be absent; that it is can come out of a cache as well.
-pub(super) fn answer(found: Resolved<Document>, known: &IfNoneMatch) -> Response {
+pub(super) fn answer(found: Found<Document>, known: &IfNoneMatch) -> Response {
     match found.value {
         Some(document) => reply::document(document, found.via, known),
         None => reply::absent(Problem::tenant_not_found(), found.via),
@@ -86,12 +85,12 @@ mod tests {
     use axum::http::{HeaderValue, StatusCode};
 
     use super::*;
+    use crate::cache::Via;
     use crate::http::reply::CACHE_STATUS;
-    use crate::service::Via;
 
     #[test]
     fn found_known_and_absent() {
-        let found = || Resolved { value: Some(Document::new(b"{}".to_vec(), 7)), via: Via::L1 };
+        let found = || Found { value: Some(Document::new(b"{}".to_vec(), 7)), via: Via::L1 };
         let fresh = answer(found(), &IfNoneMatch::default());
         assert_eq!(
             (fresh.status(), &fresh.headers()[ETAG]),
@@ -99,7 +98,7 @@ mod tests {
         );
         let known = IfNoneMatch::of([HeaderValue::from_static("W/\"7\"")]);
         assert_eq!(answer(found(), &known).status(), StatusCode::NOT_MODIFIED);
-        let absent = answer(Resolved { value: None, via: Via::L2 }, &known);
+        let absent = answer(Found { value: None, via: Via::L2 }, &known);
         assert_eq!(absent.status(), StatusCode::NOT_FOUND);
         assert_eq!(absent.headers()[CACHE_STATUS], "tenant-service; hit; detail=l2");
         assert_eq!(absent.headers()[CACHE_CONTROL], "private, no-cache");

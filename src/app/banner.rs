@@ -1,0 +1,98 @@
+//! What a replica says when it is up.
+
+use std::net::SocketAddr;
+
+use secrecy::ExposeSecret;
+use url::Url;
+
+use crate::config::{Config, Database, LogFormat};
+use crate::service::Health;
+
+/// Says where the data is, what is connected and, to a person, which URLs to try.
+pub fn show(config: &Config, address: SocketAddr, health: Health) {
+    let database = match &config.database {
+        Database::Postgres { url } => format!("Postgres, {}", without_password(url.expose_secret())),
+        Database::Sqlite { path, .. } => format!("SQLite, {}", path.display()),
+    };
+    let redis = match (&config.redis, health.redis) {
+        (Some(redis), Some(connected)) => {
+            let state = if connected { "connected" } else { "out of reach" };
+            format!("{state}, {}", without_password(redis.url.expose_secret()))
+        }
+        _ => "not configured: caching in memory alone".to_owned(),
+    };
+    let anonymous = if config.http.anonymous.is_empty() {
+        "nothing".to_owned()
+    } else {
+        config.http.anonymous.to_string()
+    };
+    if config.telemetry.format == LogFormat::Pretty {
+        let demo = matches!(config.database, Database::Sqlite { embedded: true, .. });
+        print(&poster(address, &database, &redis, &anonymous, demo));
+    }
+    tracing::info!(
+        %address,
+        instance = config.telemetry.instance_id,
+        version = env!("CARGO_PKG_VERSION"),
+        database,
+        redis,
+        anonymous,
+        "listening"
+    );
+}
+
+fn poster(
+    address: SocketAddr,
+    database: &str,
+    redis: &str,
+    anonymous: &str,
+    demo: bool,
+) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let base = format!("http://{address}");
+    let lookup = if demo { "123456789" } else { "{phone_number_id}" };
+    format!(
+        "
+  tenant-service {version}
+    database     {database}
+    redis        {redis}
+    without a token, callers may do: {anonymous}
+
+    try          curl {base}/api/tenants/by-phone/{lookup}
+    API          {base}/docs
+    health       {base}/health
+    metrics      {base}/metrics
+"
+    )
+}
+
+/// The URL as it may be shown.
+fn without_password(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(mut url) => {
+            // It fails only for URLs that can have no password.
+            let _ = url.set_password(None);
+            // Parameters may hold one too (`?password=`).
+            url.set_query(None);
+            url.into()
+        }
+        Err(_) => "(unreadable URL)".to_owned(),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the banner is for the person at the terminal")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_shown() {
+        let shown = without_password("postgres://svc:hunter2@db:5432/t?password=hunter2");
+        assert_eq!(shown, "postgres://svc@db:5432/t");
+        assert_eq!(without_password("hunter2"), "(unreadable URL)");
+    }
+}

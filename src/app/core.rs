@@ -1,0 +1,99 @@
+//! The service without its transport: what `serve` and the commands share.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use secrecy::ExposeSecret;
+use sqlx::PgPool;
+use tokio_util::task::TaskTracker;
+
+use crate::cache::l2::{self, L2};
+use crate::cache::{L1, Tiered, Ttl};
+use crate::config::{Config, Database};
+use crate::feed::{Applier, NotifyTask, Publisher, notify_queue};
+use crate::service::Service;
+use crate::store::{Postgres, Sqlite, Store};
+
+/// A database that has been migrated, a cache on top of it, and the service over both.
+pub struct Core {
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// What the transport calls.
+    pub service: Service,
+    /// Where changes take effect.
+    pub applier: Arc<Applier>,
+    /// Redis, where it is configured.
+    pub l2: Option<Arc<L2>>,
+    /// LISTEN and NOTIFY, with Postgres.
+    pub postgres: Option<PostgresFeed>,
+    /// Writes and loads under way.
+    pub tracker: TaskTracker,
+}
+
+/// What the feed needs of Postgres.
+pub struct PostgresFeed {
+    /// A pool of one direct connection.
+    pub listen_pool: PgPool,
+    /// Sends what is queued.
+    pub notify: NotifyTask,
+}
+
+impl Core {
+    /// Opens the database, migrates it, and builds the rest. Connects to nothing else yet.
+    ///
+    /// # Errors
+    /// The database is out of reach, is not ours, or can't be migrated; Redis' URL is none.
+    pub async fn build(config: &Config) -> anyhow::Result<Self> {
+        let (store, postgres): (Arc<dyn Store>, _) = match &config.database {
+            Database::Postgres { url } => {
+                let store = Postgres::connect(url).await?;
+                store.migrate().await?;
+                let pools = (store.pool().clone(), store.listen_pool());
+                (Arc::new(store), Some(pools))
+            }
+            Database::Sqlite { path, .. } => {
+                let store = Sqlite::open(path).await?;
+                store.migrate().await?;
+                (Arc::new(store), None)
+            }
+        };
+        let l2 = match &config.redis {
+            Some(redis) => {
+                let info = l2::connect_info(redis.url.expose_secret())
+                    .context("REDIS_URL can't be used")?;
+                let client = redis::Client::open(info).context("REDIS_URL can't be used")?;
+                Some(Arc::new(L2::new(client, &redis.prefix)))
+            }
+            None => None,
+        };
+        let tracker = TaskTracker::new();
+        let ttl = Ttl { present: config.cache.ttl, absent: config.cache.negative_ttl };
+        let l1 = L1::new(config.cache.capacity);
+        let cache = Arc::new(Tiered::new(l1, l2.clone(), ttl, tracker.clone()));
+        // Not INSTANCE_ID: two processes of one name must not ignore each other's changes.
+        let origin = uuid::Uuid::new_v4().to_string();
+        let applier = Arc::new(Applier::new(Arc::clone(&cache), origin));
+        let (queue, postgres) = match postgres {
+            Some((pool, listen_pool)) => {
+                let (queue, notify) = notify_queue(pool);
+                (Some(queue), Some(PostgresFeed { listen_pool, notify }))
+            }
+            None => (None, None),
+        };
+        let publisher = Publisher::new(Arc::clone(&applier), queue);
+        let service = Service::new(Arc::clone(&store), cache, publisher, tracker.clone());
+        Ok(Self { store, service, applier, l2, postgres, tracker })
+    }
+
+    /// Ends a core that serves nobody: finishes what was begun, tells what was queued.
+    pub async fn close(self) {
+        self.tracker.close();
+        self.tracker.wait().await;
+        if let Some(postgres) = self.postgres {
+            let stop = tokio_util::sync::CancellationToken::new();
+            stop.cancel();
+            postgres.notify.run(stop).await;
+        }
+        self.store.close().await;
+    }
+}

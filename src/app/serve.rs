@@ -1,0 +1,139 @@
+//! Runs a replica.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::lifecycle::{DRAIN_PATIENCE, Lifecycle, asked_to_end};
+use super::{Core, DEMO, banner, seed};
+use crate::config::{Config, Database};
+use crate::feed::{ListenTask, PollTask, Proof, SubscribeTask, prune};
+use crate::http;
+use crate::service::Service;
+use crate::telemetry::metrics::{self, CACHE_ENTRIES, PROOF_AGE, gauge_of};
+
+/// Serves until the process is asked to end, then finishes what is in flight.
+///
+/// # Errors
+/// It can't start (the message says what to do), or a background task died.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let recorder = metrics::install().context("installing the metrics recorder")?;
+    let core = Core::build(&config).await?;
+    let embedded = matches!(config.database, Database::Sqlite { embedded: true, .. });
+    if embedded && core.store.is_empty().await? {
+        seed(&core.service, DEMO).await.context("loading the demo tenant")?;
+    }
+
+    let mut lifecycle = Lifecycle::default();
+    let Core { store, service, applier, l2, postgres, tracker } = core;
+    let poll = PollTask::begin(
+        Arc::clone(&store),
+        Arc::clone(&applier),
+        config.feed.poll_interval,
+        config.feed.staleness_bound,
+    );
+    // The baseline before anything is cached, and before Redis is believed.
+    let poll = poll.await.context("reading the change log")?;
+    let proof = poll.proof();
+    if let Some(l2) = &l2 {
+        // The first requests find it connected; if it can't be, the supervisor goes on trying.
+        if let Err(error) = l2.connect().await {
+            tracing::warn!(%error, "Redis is out of reach; serving without it");
+        }
+        let supervised = Arc::clone(l2);
+        lifecycle.supervise("redis", |stop| supervised.supervise(stop));
+        let task = SubscribeTask { l2: Arc::clone(l2), applier: Arc::clone(&applier) };
+        lifecycle.supervise("redis subscription", |stop| task.run(stop));
+    }
+    if let Some(postgres) = postgres {
+        let task = ListenTask { pool: postgres.listen_pool, applier: Arc::clone(&applier) };
+        lifecycle.supervise("listen", |stop| task.run(stop));
+        lifecycle.supervise("notify", |stop| postgres.notify.run(stop));
+    }
+    lifecycle.supervise("poll", |stop| poll.run(stop));
+    let (pruned, retention) = (Arc::clone(&store), config.feed.retention);
+    lifecycle.supervise("prune", |stop| prune(pruned, retention, stop));
+    lifecycle.supervise("gauges", |stop| gauges(applier, proof, recorder.clone(), stop));
+
+    let listener = TcpListener::bind(config.http.address).await.with_context(|| {
+        format!("listening on {} (HOST, PORT); is another process there?", config.http.address)
+    })?;
+    let address = listener.local_addr().context("reading the address listened on")?;
+    banner::show(&config, address, service.health().await);
+
+    let outcome = answer(listener, &config, &service, recorder, &mut lifecycle).await;
+    tracker.close();
+    if tokio::time::timeout(DRAIN_PATIENCE, tracker.wait()).await.is_err() {
+        tracing::warn!("writes took too long to finish and were cut off");
+    }
+    lifecycle.stop().await;
+    store.close().await;
+    tracing::info!("stopped");
+    outcome
+}
+
+/// Answers requests until told to end, by a signal or by the death of a background task.
+async fn answer(
+    listener: TcpListener,
+    config: &Config,
+    service: &Service,
+    metrics: PrometheusHandle,
+    lifecycle: &mut Lifecycle,
+) -> anyhow::Result<()> {
+    let state = http::AppState {
+        service: service.clone(),
+        anonymous: config.http.anonymous,
+        metrics,
+        limits: http::Limits::default(),
+    };
+    let draining = lifecycle.draining();
+    let server = axum::serve(listener, http::router(state))
+        .with_graceful_shutdown(draining.cancelled_owned())
+        .into_future();
+    tokio::pin!(server);
+    let outcome = tokio::select! {
+        ended = &mut server => return ended.context("accepting connections"),
+        signal = asked_to_end() => {
+            let signal = signal.context("receiving signals")?;
+            tracing::info!(signal, "finishing the requests in flight");
+            Ok(())
+        }
+        failure = lifecycle.failure() => {
+            tracing::error!(%failure, "ending the process");
+            Err(failure)
+        }
+    };
+    service.begin_stopping();
+    lifecycle.drain();
+    match tokio::time::timeout(DRAIN_PATIENCE, server).await {
+        Ok(ended) => ended.context("finishing requests")?,
+        Err(_) => tracing::warn!("requests took too long to finish and were cut off"),
+    }
+    outcome
+}
+
+/// Keeps the gauges current that no event does.
+async fn gauges(
+    applier: Arc<crate::feed::Applier>,
+    proof: Arc<Proof>,
+    recorder: PrometheusHandle,
+    stop: CancellationToken,
+) {
+    let (age, entries) = (gauge_of(PROOF_AGE, &[]), gauge_of(CACHE_ENTRIES, &[("tier", "l1")]));
+    let mut tick = tokio::time::interval(Duration::from_millis(250));
+    let mut ticks = 0_u32;
+    while stop.run_until_cancelled(tick.tick()).await.is_some() {
+        age.set(proof.age().as_secs_f64());
+        // Fewer than 2^52 entries fit any memory.
+        #[expect(clippy::cast_precision_loss, reason = "far below the limit of a float's integers")]
+        entries.set(applier.cache().l1().len() as f64);
+        ticks = ticks.wrapping_add(1);
+        if ticks.is_multiple_of(20) {
+            recorder.run_upkeep();
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! L1: entries in memory, bounded by their weight.
+//!
+//! A hit takes no lock of ours. Filling and evicting are each one step under the lock of the key's
+//! stripe: *check the epoch and store*, and *bump the epoch and remove*. (Check, then insert
+//! without the lock, leaves stale entries: an eviction fits in between.)
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use moka::Expiry;
+use tokio::sync::watch;
+
+use super::tiered::FlightResult;
+use super::{CredentialViews, Document};
+use crate::coherence::{Admission, Epoch, Stripe};
+use crate::domain::CacheKey;
+
+/// Enough that unrelated keys seldom share an epoch, at 4,096 × 80 bytes.
+const STRIPES: usize = 4096;
+/// What an entry costs beside its text: key, value, moka's bookkeeping.
+const ENTRY_OVERHEAD: usize = 256;
+
+/// A cached value or, as `None`, a cached absence.
+#[derive(Debug, Clone)]
+pub enum Cached {
+    /// A tenant, or the answer to a look-up.
+    Document(Option<Document>),
+    /// Credentials.
+    Credentials(Option<Arc<CredentialViews>>),
+}
+
+impl Cached {
+    /// Whether it is a value.
+    #[must_use]
+    pub const fn is_present(&self) -> bool {
+        matches!(self, Self::Document(Some(_)) | Self::Credentials(Some(_)))
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Self::Document(Some(document)) => document.body.len() + document.etag.len(),
+            Self::Credentials(Some(views)) => views.weight(),
+            Self::Document(None) | Self::Credentials(None) => 0,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    cached: Cached,
+    ttl: Duration,
+}
+
+struct OwnTtl;
+
+impl Expiry<CacheKey, Entry> for OwnTtl {
+    fn expire_after_create(&self, _: &CacheKey, entry: &Entry, _: Instant) -> Option<Duration> {
+        Some(entry.ttl)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &CacheKey,
+        entry: &Entry,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(entry.ttl)
+    }
+}
+
+/// How the result of a running load is awaited.
+pub(super) type FlightHandle = watch::Receiver<Option<FlightResult>>;
+
+/// What a request that missed does next.
+pub(super) enum Entered {
+    /// It was filled in the meantime.
+    Hit(Cached),
+    /// Another request's load is under way.
+    Join(FlightHandle),
+    /// This request loads, and tells the others.
+    Lead(Epoch, watch::Sender<Option<FlightResult>>),
+}
+
+/// The memory tier.
+pub struct L1 {
+    entries: moka::sync::Cache<CacheKey, Entry>,
+    stripes: Box<[Mutex<Stripe<CacheKey, FlightHandle>>]>,
+    hasher: RandomState,
+}
+
+impl L1 {
+    /// A cache of at most `capacity` bytes, by estimate.
+    #[must_use]
+    pub fn new(capacity: u64) -> Self {
+        let entries = moka::sync::Cache::builder()
+            .max_capacity(capacity)
+            .weigher(|key: &CacheKey, entry: &Entry| {
+                let bytes = key.text_len() + entry.cached.weight() + ENTRY_OVERHEAD;
+                u32::try_from(bytes).unwrap_or(u32::MAX)
+            })
+            .expire_after(OwnTtl)
+            .build();
+        let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
+        Self { entries, stripes, hasher: RandomState::new() }
+    }
+
+    /// The entry under `key`.
+    #[must_use]
+    pub fn get(&self, key: &CacheKey) -> Option<Cached> {
+        self.entries.get(key).map(|entry| entry.cached)
+    }
+
+    /// After a miss: notes the epoch, and joins or begins the load of `key`.
+    pub(super) fn enter(&self, key: &CacheKey) -> Entered {
+        let mut stripe = self.stripe(key);
+        // A load that landed between our miss and this lock has stored its result.
+        if let Some(cached) = self.get(key) {
+            return Entered::Hit(cached);
+        }
+        let mut sender = None;
+        let admission = stripe.admit(key, || {
+            let (tell, told) = watch::channel(None);
+            sender = Some(tell);
+            told
+        });
+        match (admission, sender) {
+            (Admission::Lead(epoch), Some(sender)) => Entered::Lead(epoch, sender),
+            (Admission::Join(handle), _) => Entered::Join(handle),
+            // `admit` calls the closure exactly when it lets its caller lead.
+            (Admission::Lead(_), None) => unreachable!("a lead without its handle"),
+        }
+    }
+
+    /// Stores what a load that began in `began` has read, unless an eviction overtook it.
+    pub(super) fn fill(&self, key: &CacheKey, began: Epoch, cached: Cached, ttl: Duration) -> bool {
+        let stripe = self.stripe(key);
+        let stored = stripe.may_store(began);
+        if stored {
+            self.entries.insert(key.clone(), Entry { cached, ttl });
+        }
+        drop(stripe);
+        stored
+    }
+
+    /// Ends a load, so that the next miss begins another.
+    pub(super) fn land(&self, key: &CacheKey, began: Epoch) {
+        self.stripe(key).land(key, began);
+    }
+
+    /// Evicts `key`; loads under way may neither store nor be joined. Returns whether an entry
+    /// was there.
+    pub fn evict(&self, key: &CacheKey) -> bool {
+        let mut stripe = self.stripe(key);
+        stripe.evict();
+        self.entries.remove(key).is_some()
+    }
+
+    /// Evicts everything.
+    pub fn clear(&self) {
+        // All locks at once, in order: no fill comes between the epochs and the entries.
+        let mut stripes: Vec<_> = self.stripes.iter().map(lock).collect();
+        for stripe in &mut stripes {
+            stripe.evict();
+        }
+        self.entries.invalidate_all();
+    }
+
+    /// How many entries there are, about.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.entries.run_pending_tasks();
+        self.entries.entry_count()
+    }
+
+    /// Whether there is none, about.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn stripe(&self, key: &CacheKey) -> MutexGuard<'_, Stripe<CacheKey, FlightHandle>> {
+        // The remainder is below STRIPES, so it fits.
+        #[expect(clippy::cast_possible_truncation, reason = "reduced modulo a small constant")]
+        let index = (self.hasher.hash_one(key) % STRIPES as u64) as usize;
+        lock(&self.stripes[index])
+    }
+}
+
+/// A poisoned stripe is as good as any: each change of it is one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

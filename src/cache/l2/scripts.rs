@@ -1,0 +1,99 @@
+//! The Lua scripts, and the calls of them. Each is one step on the server.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, RedisError, RedisResult, Script, Value};
+
+use super::{L2Read, LEASE_LIFE, codec};
+
+static GET_OR_LEASE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/get_or_lease.lua")));
+static FILL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/fill.lua")));
+static REVOKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/revoke.lua")));
+
+/// The right to fill one key once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The text that stands under the key while the lease does.
+    placeholder: String,
+    /// The epoch in which it was taken, and that the value will be tagged with.
+    pub(super) epoch: String,
+}
+
+/// Has the server know the scripts, so that each call sends only their hash.
+pub async fn load(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    for script in [&GET_OR_LEASE, &FILL, &REVOKE] {
+        script.load_async(connection).await?;
+    }
+    Ok(())
+}
+
+pub async fn get_or_lease(
+    mut connection: MultiplexedConnection,
+    (name, epoch_key): (String, &str),
+) -> RedisResult<L2Read> {
+    let answer: Vec<String> = GET_OR_LEASE
+        .key(&name)
+        .key(epoch_key)
+        .arg(token())
+        .arg(millis(LEASE_LIFE))
+        .arg(token())
+        .invoke_async(&mut connection)
+        .await?;
+    let mut answer = answer.into_iter();
+    match (answer.next().as_deref(), answer.next(), answer.next()) {
+        (Some("hit"), Some(text), _) => match codec::decode(&text) {
+            Some(document) => Ok(L2Read::Hit(document)),
+            // Of this epoch and yet not ours to read (another version's): make room, and have it
+            // loaded from the database this once.
+            None => {
+                redis::cmd("DEL").arg(name).query_async::<()>(&mut connection).await?;
+                Ok(L2Read::Busy)
+            }
+        },
+        (Some("busy"), ..) => Ok(L2Read::Busy),
+        (Some("lease"), Some(placeholder), Some(epoch)) => {
+            Ok(L2Read::Lease(Lease { placeholder, epoch }))
+        }
+        _ => Err(RedisError::from((ErrorKind::UnexpectedReturnType, "unexpected script result"))),
+    }
+}
+
+pub async fn fill(
+    mut connection: MultiplexedConnection,
+    name: String,
+    lease: &Lease,
+    value: String,
+    ttl: Duration,
+) -> RedisResult<bool> {
+    FILL.key(name)
+        .arg(&lease.placeholder)
+        .arg(value)
+        .arg(millis(ttl))
+        .invoke_async(&mut connection)
+        .await
+}
+
+pub async fn revoke(
+    mut connection: MultiplexedConnection,
+    names: Vec<String>,
+    epoch_key: &str,
+) -> RedisResult<Vec<bool>> {
+    let mut pipeline = redis::pipe();
+    for name in names {
+        pipeline.cmd("EVALSHA").arg(REVOKE.get_hash()).arg(2).arg(name).arg(epoch_key);
+    }
+    let answers: Vec<Value> = pipeline.query_async(&mut connection).await?;
+    answers.into_iter().map(|answer| Ok(redis::from_redis_value(answer)?)).collect()
+}
+
+/// Unique among all replicas: 128 random bits.
+pub fn token() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+}

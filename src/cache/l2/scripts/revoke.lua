@@ -1,0 +1,13 @@
+#!lua
+-- Removes a value, or the lease of whoever is filling it.
+--
+-- KEYS: the cache key, the epoch key. Returns 1 if a value was removed that would have been served.
+
+local found = redis.pcall('GET', KEYS[1])
+redis.call('DEL', KEYS[1])
+if type(found) ~= 'string' or string.sub(found, 1, 11) == '{"_lease":"' then
+  return 0
+end
+local epoch = redis.call('GET', KEYS[2])
+local tag = '"_epoch":"' .. (epoch or '') .. '"}'
+return string.sub(found, -#tag) == tag and 1 or 0

@@ -1,0 +1,270 @@
+//! The read path: L1, then L2, then the loader, at most one load of a key at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::l1::{Cached, Entered, FlightHandle, L1};
+use super::l2::{L2, L2Read, Lease};
+use super::stats::{EvictedBy, Outcome, TierStats};
+use super::{Document, TypedKey};
+use crate::coherence::Epoch;
+use crate::domain::CacheKey;
+
+/// How long a load waits for another replica that is filling the same key in L2.
+const BUSY_PATIENCE: Duration = Duration::from_millis(50);
+const BUSY_POLL: Duration = Duration::from_millis(4);
+
+/// Where an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// Memory.
+    L1,
+    /// Redis.
+    L2,
+    /// The loader.
+    Store,
+}
+
+/// What was found; `None` is an absence.
+#[derive(Debug, Clone)]
+pub struct Found<T> {
+    /// The answer.
+    pub value: Option<T>,
+    /// Its source.
+    pub via: Via,
+}
+
+/// Why a load has no result. The loader has logged the cause, once for all who wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// The source is out of reach: try again.
+    #[error("the source is out of reach")]
+    Unavailable,
+    /// A defect.
+    #[error("the load failed")]
+    Failed,
+}
+
+/// The result of a load, shared by all who joined it.
+pub(super) type FlightResult = Result<(Cached, Via), LoadError>;
+
+/// How long entries live. Not what keeps them right: evictions do.
+#[derive(Debug, Clone, Copy)]
+pub struct Ttl {
+    /// Of a value.
+    pub present: Duration,
+    /// Of an absence.
+    pub absent: Duration,
+}
+
+impl Ttl {
+    /// Up to a tenth shorter, so that what was filled together does not expire together.
+    fn jittered(&self, present: bool) -> Duration {
+        let ttl = if present { self.present } else { self.absent };
+        ttl.mul_f64(1.0 - fastrand::f64() / 10.0)
+    }
+}
+
+/// Both tiers.
+pub struct Tiered {
+    l1: L1,
+    l2: Option<Arc<L2>>,
+    ttl: Ttl,
+    loads: TaskTracker,
+    l1_stats: TierStats,
+    l2_stats: TierStats,
+}
+
+impl Tiered {
+    /// A cache over these tiers. Loads run on `tracker`, so a caller that goes away cancels none.
+    #[must_use]
+    pub fn new(l1: L1, l2: Option<Arc<L2>>, ttl: Ttl, tracker: TaskTracker) -> Self {
+        let (l1_stats, l2_stats) = (TierStats::new("l1"), TierStats::new("l2"));
+        Self { l1, l2, ttl, loads: tracker, l1_stats, l2_stats }
+    }
+
+    /// The value under `key`: from L1, from L2, or by `load`.
+    ///
+    /// # Errors
+    /// The loader's.
+    pub async fn get<K, L>(
+        self: &Arc<Self>,
+        key: K,
+        load: impl FnOnce() -> L,
+    ) -> Result<Found<K::Value>, LoadError>
+    where
+        K: TypedKey,
+        L: Future<Output = Result<Option<K::Value>, LoadError>> + Send + 'static,
+    {
+        let key = key.into();
+        if let Some(cached) = self.l1.get(&key) {
+            return self.hit::<K>(&key, cached);
+        }
+        match self.l1.enter(&key) {
+            Entered::Hit(cached) => self.hit::<K>(&key, cached),
+            Entered::Join(handle) => {
+                self.l1_stats.request(key.kind(), Outcome::Miss);
+                settled::<K>(handle).await
+            }
+            Entered::Lead(began, tell) => {
+                self.l1_stats.request(key.kind(), Outcome::Miss);
+                let told = tell.subscribe();
+                let flight = FlightGuard { cache: Arc::clone(self), key, began };
+                let load = load();
+                self.loads.spawn(async move {
+                    let (result, lease) = flight.run::<K>(load).await;
+                    let (cache, key) = flight.land();
+                    // The answer first: nobody waits for Redis to store it.
+                    tell.send_replace(Some(result.clone()));
+                    if let (Some(lease), Ok((Cached::Document(document), _))) = (lease, result) {
+                        cache.fill_l2(&key, &lease, document.as_ref()).await;
+                    }
+                });
+                settled::<K>(told).await
+            }
+        }
+    }
+
+    /// Evicts keys from L1.
+    pub fn evict(&self, keys: &[CacheKey], source: EvictedBy) {
+        for key in keys {
+            let removed = self.l1.evict(key);
+            self.l1_stats.evicted(key.kind(), source, u64::from(removed));
+        }
+    }
+
+    /// Counts what a revocation in L2 removed.
+    pub fn count_revoked(&self, keys: &[CacheKey], removed: &[bool], source: EvictedBy) {
+        for (key, removed) in keys.iter().zip(removed) {
+            self.l2_stats.evicted(key.kind(), source, u64::from(*removed));
+        }
+    }
+
+    /// Drops everything from L1.
+    pub fn clear(&self) {
+        self.l1.clear();
+    }
+
+    /// The memory tier.
+    #[must_use]
+    pub const fn l1(&self) -> &L1 {
+        &self.l1
+    }
+
+    /// The Redis tier, where one is configured.
+    #[must_use]
+    pub const fn l2(&self) -> Option<&Arc<L2>> {
+        self.l2.as_ref()
+    }
+
+    fn hit<K: TypedKey>(
+        &self,
+        key: &CacheKey,
+        cached: Cached,
+    ) -> Result<Found<K::Value>, LoadError> {
+        self.l1_stats.request(key.kind(), Outcome::hit(cached.is_present()));
+        typed::<K>(cached, Via::L1)
+    }
+
+    /// Looks in L2, waiting briefly for whoever else is filling the key.
+    async fn read_l2(&self, key: &CacheKey) -> L2Lookup {
+        // Credentials enter Redis only sealed, and nothing seals them yet.
+        let Some(l2) = self.l2.as_ref().filter(|_| !matches!(key, CacheKey::Credentials(..)))
+        else {
+            return L2Lookup::Nothing;
+        };
+        let deadline = Instant::now() + BUSY_PATIENCE;
+        let outcome = loop {
+            match l2.get_or_lease(key).await {
+                Ok(L2Read::Hit(document)) => {
+                    self.l2_stats.request(key.kind(), Outcome::hit(document.is_some()));
+                    return L2Lookup::Hit(document);
+                }
+                Ok(L2Read::Lease(lease)) => {
+                    self.l2_stats.request(key.kind(), Outcome::Miss);
+                    return L2Lookup::Leased(lease);
+                }
+                Ok(L2Read::Busy) if Instant::now() < deadline => {
+                    tokio::time::sleep(BUSY_POLL).await;
+                }
+                Ok(L2Read::Busy) | Err(_) => break Outcome::Bypass,
+            }
+        };
+        self.l2_stats.request(key.kind(), outcome);
+        L2Lookup::Nothing
+    }
+
+    async fn fill_l2(&self, key: &CacheKey, lease: &Lease, document: Option<&Document>) {
+        let Some(l2) = &self.l2 else { return };
+        let ttl = self.ttl.jittered(document.is_some());
+        // A failure has dropped the connection and said so.
+        if let Ok(stored) = l2.fill(key, lease, document, ttl).await {
+            self.l2_stats.fill(stored);
+        }
+    }
+}
+
+enum L2Lookup {
+    Hit(Option<Document>),
+    Leased(Lease),
+    Nothing,
+}
+
+/// A load under way. Dropped however it ends, so that nobody joins a load that is no more.
+struct FlightGuard {
+    cache: Arc<Tiered>,
+    key: CacheKey,
+    began: Epoch,
+}
+
+impl FlightGuard {
+    /// Reads L2, then the loader, and fills L1. Returns the lease under which L2 may be filled.
+    async fn run<K: TypedKey>(
+        &self,
+        load: impl Future<Output = Result<Option<K::Value>, LoadError>>,
+    ) -> (FlightResult, Option<Lease>) {
+        let (lease, hit) = match self.cache.read_l2(&self.key).await {
+            L2Lookup::Hit(document) => (None, Some(Cached::Document(document))),
+            L2Lookup::Leased(lease) => (Some(lease), None),
+            L2Lookup::Nothing => (None, None),
+        };
+        let result = match hit {
+            Some(cached) => Ok((cached, Via::L2)),
+            None => load.await.map(|value| (K::wrap(value), Via::Store)),
+        };
+        if let Ok((cached, _)) = &result {
+            let ttl = self.cache.ttl.jittered(cached.is_present());
+            let stored = self.cache.l1.fill(&self.key, self.began, cached.clone(), ttl);
+            self.cache.l1_stats.fill(stored);
+        }
+        (result, lease)
+    }
+
+    /// Ends the flight: it is stored by now, so the next request hits instead of joining.
+    fn land(self) -> (Arc<Tiered>, CacheKey) {
+        (Arc::clone(&self.cache), self.key.clone())
+    }
+}
+
+impl Drop for FlightGuard {
+    fn drop(&mut self) {
+        self.cache.l1.land(&self.key, self.began);
+    }
+}
+
+/// Waits for a load; one that died without a result has panicked, and its panic was logged.
+async fn settled<K: TypedKey>(mut handle: FlightHandle) -> Result<Found<K::Value>, LoadError> {
+    let result = match handle.wait_for(Option::is_some).await {
+        Ok(result) => (*result).clone(),
+        Err(_) => None,
+    };
+    let (cached, via) = result.unwrap_or(Err(LoadError::Failed))?;
+    typed::<K>(cached, via)
+}
+
+fn typed<K: TypedKey>(cached: Cached, via: Via) -> Result<Found<K::Value>, LoadError> {
+    K::unwrap(cached).map(|value| Found { value, via }).ok_or(LoadError::Failed)
+}

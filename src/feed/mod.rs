@@ -1,0 +1,55 @@
+//! Learning of changes, and telling of them.
+//!
+//! Three sources feed one idempotent path, [`Applier::apply`]: messages over Redis (fastest),
+//! messages over Postgres LISTEN/NOTIFY, and the poll of the change log. The buses are
+//! accelerators; the log is the proof, and only the poll moves the cursor.
+//!
+//! A change flows one way: `service` commits and calls [`Publisher::after_commit`]; the buses carry
+//! it; every replica's [`Applier`] evicts.
+
+mod apply;
+mod notify;
+mod poll;
+mod proof;
+mod publish;
+mod recent;
+mod redis;
+mod wire;
+
+use std::time::Duration;
+
+pub use self::apply::Applier;
+pub use self::notify::{ListenTask, NotifyQueue, NotifyTask, notify_queue};
+pub use self::poll::{PollTask, prune};
+pub use self::proof::Proof;
+pub use self::publish::Publisher;
+pub use self::redis::SubscribeTask;
+
+/// The channel on which changes are announced, in Redis (behind `REDIS_PREFIX`) and in Postgres.
+pub const CHANNEL: &str = "tenant_changes";
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+/// A bus that has been silent for so long has to show that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// And has so long to do it.
+const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Waits before another attempt to connect: longer each time, with jitter, so that replicas do not
+/// come back in step.
+struct Backoff(Duration);
+
+impl Backoff {
+    const fn new() -> Self {
+        Self(FIRST_BACKOFF)
+    }
+
+    fn reset(&mut self) {
+        self.0 = FIRST_BACKOFF;
+    }
+
+    async fn wait(&mut self) {
+        tokio::time::sleep(self.0.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        self.0 = (self.0 * 2).min(LONGEST_BACKOFF);
+    }
+}

@@ -1,0 +1,133 @@
+//! The poll of the change log: the proof that nothing was missed.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Applier, Proof};
+use crate::cache::EvictedBy;
+use crate::coherence::Cursor;
+use crate::store::{Store, StoreResult};
+
+/// Polls that pushes ask for keep at least this distance.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Changes that are applied together: their keys go to Redis in one round trip.
+const BATCH: usize = 100;
+
+/// Reads the change log, at an interval and whenever a push shows that something is missing.
+pub struct PollTask {
+    store: Arc<dyn Store>,
+    applier: Arc<Applier>,
+    interval: Duration,
+    bound: Duration,
+    cursor: Cursor,
+    proof: Arc<Proof>,
+    late: bool,
+}
+
+impl PollTask {
+    /// Takes the baseline: what is read and cached from now on is followed by the poll.
+    ///
+    /// # Errors
+    /// The database is out of reach, or is a standby.
+    pub async fn begin(
+        store: Arc<dyn Store>,
+        applier: Arc<Applier>,
+        interval: Duration,
+        bound: Duration,
+    ) -> StoreResult<Self> {
+        let proof = Arc::new(Proof::begun_at(Instant::now()));
+        let cursor = Cursor::starting_at(store.log_head().await?);
+        applier.connected(EvictedBy::Poll, true);
+        Ok(Self { store, applier, interval, bound, cursor, proof, late: false })
+    }
+
+    /// The age of what this task has proven.
+    #[must_use]
+    pub fn proof(&self) -> Arc<Proof> {
+        Arc::clone(&self.proof)
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let applier = Arc::clone(&self.applier);
+        loop {
+            let began = Instant::now();
+            let polled = stop.run_until_cancelled(self.poll()).await;
+            let Some(polled) = polled else { return };
+            self.report(began, polled);
+            let wait = async {
+                tokio::time::sleep(SHORTEST_INTERVAL.min(self.interval)).await;
+                let rest = self.interval.saturating_sub(SHORTEST_INTERVAL);
+                // Elapsed or wanted: poll.
+                drop(tokio::time::timeout(rest, applier.poll_wanted()).await);
+            };
+            if stop.run_until_cancelled(wait).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Applies every change since the cursor, then moves it.
+    async fn poll(&mut self) -> StoreResult<()> {
+        let mut read = self.store.log_since(self.cursor.snapshot(), None).await?;
+        let head = read.head.clone();
+        if let Err(restart) = self.cursor.continues_at(&head) {
+            tracing::error!(reason = %restart, "the change log does not go on where it was left");
+            // The new baseline first: a change between it and the drop is in the next poll.
+            self.cursor = Cursor::starting_at(head);
+            self.applier.drop_everything(&restart.to_string()).await;
+            return Ok(());
+        }
+        loop {
+            for changes in read.changes.chunks(BATCH) {
+                self.applier.apply(changes, EvictedBy::Poll, None).await;
+            }
+            if let Some(last) = read.changes.last() {
+                self.applier.seen_up_to(last.seq);
+            }
+            let Some(page) = read.next else { break };
+            read = self.store.log_since(self.cursor.snapshot(), Some(&page)).await?;
+        }
+        self.cursor.advance(head.snapshot);
+        Ok(())
+    }
+
+    fn report(&mut self, began: Instant, polled: StoreResult<()>) {
+        let connected = polled.is_ok();
+        self.applier.connected(EvictedBy::Poll, connected);
+        if connected {
+            self.proof.renew(began);
+        }
+        // Once an outage, not once a poll.
+        let late = self.proof.age() > self.bound;
+        if late != std::mem::replace(&mut self.late, late) {
+            match polled {
+                Err(error) => tracing::error!(
+                    %error,
+                    "the change log has not been read within STALENESS_BOUND_MS; answers may be old"
+                ),
+                Ok(()) => tracing::info!("the change log is being read again"),
+            }
+        }
+    }
+}
+
+/// Prunes the log now and then, until `stop`.
+pub async fn prune(store: Arc<dyn Store>, retention: Duration, stop: CancellationToken) {
+    // Often enough that a run removes little, seldom enough to cost nothing.
+    let interval = (retention / 24).clamp(Duration::from_mins(1), Duration::from_hours(1));
+    loop {
+        let pause = interval.mul_f64(0.5 + fastrand::f64());
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+        match store.prune_log(retention).await {
+            Ok(Some(rows)) if rows > 0 => tracing::info!(rows, "pruned the change log"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "pruning the change log failed"),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Changes over Redis pub/sub.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use redis::aio::{PubSubSink, PubSubStream};
+use tokio_util::sync::CancellationToken;
+
+use super::{Applier, Backoff, CHANNEL, HEARTBEAT, HEARTBEAT_PATIENCE};
+use crate::cache::EvictedBy;
+use crate::cache::l2::L2;
+
+/// Stays subscribed and applies what arrives.
+pub struct SubscribeTask {
+    /// The server, and the prefix of its channels.
+    pub l2: Arc<L2>,
+    /// Where changes go.
+    pub applier: Arc<Applier>,
+}
+
+impl SubscribeTask {
+    /// Runs until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.keep_subscribed()).await;
+    }
+
+    async fn keep_subscribed(&self) {
+        let mut backoff = Backoff::new();
+        loop {
+            if let Ok(Ok((sink, stream))) =
+                tokio::time::timeout(HEARTBEAT_PATIENCE, self.subscribe()).await
+            {
+                backoff.reset();
+                self.applier.connected(EvictedBy::Redis, true);
+                // What was published while nobody listened is in the log.
+                self.applier.want_poll();
+                self.listen(sink, stream).await;
+                self.applier.want_poll();
+                tracing::warn!("Redis subscription lost; changes arrive by the other sources");
+            }
+            self.applier.connected(EvictedBy::Redis, false);
+            backoff.wait().await;
+        }
+    }
+
+    /// Returns once the server has confirmed the subscription.
+    async fn subscribe(&self) -> redis::RedisResult<(PubSubSink, PubSubStream)> {
+        let (mut sink, stream) = self.l2.client().get_async_pubsub().await?.split();
+        sink.subscribe(self.l2.channel(CHANNEL)).await?;
+        Ok((sink, stream))
+    }
+
+    /// Applies messages until the connection ends. (Its stream simply ends with it, and a half-open
+    /// connection never does: hence the ping.)
+    async fn listen(&self, mut sink: PubSubSink, mut stream: PubSubStream) {
+        loop {
+            match tokio::time::timeout(HEARTBEAT, stream.next()).await {
+                Ok(Some(message)) => match message.get_payload::<String>() {
+                    Ok(text) => self.applier.receive(&text, EvictedBy::Redis).await,
+                    Err(_) => self.applier.want_poll(),
+                },
+                Ok(None) => return,
+                Err(_) => {
+                    let ping = sink.ping::<redis::Value>();
+                    if !matches!(tokio::time::timeout(HEARTBEAT_PATIENCE, ping).await, Ok(Ok(_))) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Writes of credentials.
+
+use std::sync::Arc;
+
+use super::{Service, ServiceError};
+use crate::domain::{CredentialType, Credentials, TenantId};
+use crate::store::{CredentialsSet, GenesysLink, Store};
+
+impl Service {
+    /// Replaces a tenant's credentials of one type; `None` if there is no such tenant. With `link`,
+    /// the same transaction sets it on the tenant.
+    ///
+    /// # Errors
+    /// Another tenant has the integration, or the database is out of reach.
+    pub async fn set_credentials(
+        &self,
+        id: TenantId,
+        kind: CredentialType,
+        credentials: Credentials,
+        link: Option<GenesysLink>,
+    ) -> Result<Option<CredentialsSet>, ServiceError> {
+        let set = move |store: Arc<dyn Store>| async move {
+            store.set_credentials(&id, kind, &credentials, link.as_ref()).await
+        };
+        self.write("set_credentials", set).await
+    }
+}

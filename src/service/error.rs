@@ -1,0 +1,54 @@
+//! Why there is no answer, without a transport.
+
+use crate::cache::LoadError;
+use crate::store::StoreError;
+
+/// Why there is no answer. Its cause has been logged where it arose, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceError {
+    /// The database is out of reach: try again.
+    #[error("the database is out of reach")]
+    Unavailable,
+    /// Another tenant has this value already.
+    #[error("another tenant has this {0}")]
+    Conflict(&'static str),
+    /// A defect of ours, or of what is stored.
+    #[error("internal error")]
+    Internal,
+}
+
+impl ServiceError {
+    /// What a failure of the store means to a caller. Logs the cause, without any value.
+    pub(super) fn of(operation: &'static str, failure: &StoreError) -> Self {
+        let cause = std::error::Error::source(failure).map(tracing::field::display);
+        match failure {
+            StoreError::Duplicate(field) => Self::Conflict(field),
+            StoreError::Unavailable(_) => {
+                tracing::warn!(operation, error = %failure, cause, "the store is out of reach");
+                Self::Unavailable
+            }
+            StoreError::Unexpected(_) | StoreError::Corrupt(_) => {
+                tracing::error!(operation, error = %failure, cause, "the store failed");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<LoadError> for ServiceError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Unavailable => Self::Unavailable,
+            LoadError::Failed => Self::Internal,
+        }
+    }
+}
+
+impl From<ServiceError> for LoadError {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::Unavailable => Self::Unavailable,
+            ServiceError::Conflict(_) | ServiceError::Internal => Self::Failed,
+        }
+    }
+}

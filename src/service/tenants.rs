@@ -1,0 +1,52 @@
+//! Tenants: listing, and every write of them.
+
+use std::sync::Arc;
+
+use super::{Service, ServiceError};
+use crate::domain::{NewTenant, Tenant, TenantId, TenantPatch};
+use crate::store::{Page, Store};
+
+impl Service {
+    /// One page of tenants, and how many there are. Always from the database.
+    ///
+    /// # Errors
+    /// The database is out of reach, or a stored row can't be read.
+    pub async fn tenants(&self, page: Page) -> Result<(Vec<Tenant>, u64), ServiceError> {
+        let listed = self.0.store.tenants(page).await;
+        listed.map_err(|failure| ServiceError::of("tenants", &failure))
+    }
+
+    /// Creates a tenant.
+    ///
+    /// # Errors
+    /// Another tenant has the id, the phone number or the integration; or as [`Service::tenants`].
+    pub async fn create_tenant(&self, tenant: NewTenant) -> Result<Tenant, ServiceError> {
+        let create = move |store: Arc<dyn Store>| async move {
+            store.create_tenant(&tenant).await.map(Some)
+        };
+        self.write("create_tenant", create).await?.ok_or(ServiceError::Internal)
+    }
+
+    /// Changes a tenant; `None` if there is none.
+    ///
+    /// # Errors
+    /// As [`Service::create_tenant`].
+    pub async fn patch_tenant(
+        &self,
+        id: TenantId,
+        patch: TenantPatch,
+    ) -> Result<Option<Tenant>, ServiceError> {
+        let patch =
+            move |store: Arc<dyn Store>| async move { store.patch_tenant(&id, &patch).await };
+        self.write("patch_tenant", patch).await
+    }
+
+    /// Deletes a tenant and everything of it; says whether there was one.
+    ///
+    /// # Errors
+    /// As [`Service::tenants`].
+    pub async fn delete_tenant(&self, id: TenantId) -> Result<bool, ServiceError> {
+        let delete = move |store: Arc<dyn Store>| async move { store.delete_tenant(&id).await };
+        Ok(self.write("delete_tenant", delete).await?.is_some())
+    }
+}
