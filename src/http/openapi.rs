@@ -86,7 +86,7 @@ const SHARED: [(&str, &str, &str); 7] = [
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Written::openapi();
-    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    document.info.version = env!("CARGO_PKG_VERSION").into();
     document.info.description = Some(INTRODUCTION.to_owned());
     let components = document.components.get_or_insert_with(Components::default);
     for (name, _, description) in SHARED {
