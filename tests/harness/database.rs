@@ -1,0 +1,138 @@
+//! One test's database.
+
+use std::thread;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions, PgRow};
+use sqlx::{AssertSqlSafe, ColumnIndex, Connection, Decode, Row, Type};
+use tokio::runtime;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+/// The `application_name` of the connection on which a replica listens.
+const LISTENER: &str = "tenant-service listener";
+
+/// Dropped when the test is over.
+pub struct Database {
+    pub name: String,
+    /// As the service connects: the role owns the database and is no superuser.
+    pub url: String,
+    /// As the superuser.
+    pub admin_url: String,
+    /// As the superuser, to another database: for what cannot be done from within.
+    pub(super) server_url: String,
+    pub(super) pool: OnceCell<PgPool>,
+}
+
+impl Database {
+    /// The test's own connections, in the service's role.
+    pub async fn pool(&self) -> &PgPool {
+        self.pool
+            .get_or_init(async || {
+                let pool = PgPoolOptions::new().max_connections(16).connect(&self.url).await;
+                pool.unwrap_or_else(|error| panic!("connections to {}: {error}", self.url))
+            })
+            .await
+    }
+
+    /// Runs statements as `psql "$DATABASE_URL" -1 -c` would: in the service's role, on a
+    /// connection of their own, and in one transaction unless they say otherwise.
+    pub async fn execute(&self, sql: &str) {
+        run(&self.url, sql).await;
+    }
+
+    /// As [`execute`](Self::execute), by the superuser.
+    pub async fn execute_as_admin(&self, sql: &str) {
+        run(&self.admin_url, sql).await;
+    }
+
+    /// The first column of the only row, read by the superuser: it answers whatever the service's
+    /// role may do.
+    pub async fn scalar<T>(&self, sql: &str) -> T
+    where
+        T: for<'r> Decode<'r, sqlx::Postgres> + Type<sqlx::Postgres>,
+        usize: ColumnIndex<PgRow>,
+    {
+        let read = async {
+            let mut connection = PgConnection::connect(&self.admin_url).await?;
+            let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut connection).await?;
+            connection.close().await?;
+            row.try_get(0)
+        };
+        read.await.unwrap_or_else(|error: sqlx::Error| panic!("{sql}: {error}"))
+    }
+
+    /// Ends the connections on which replicas listen for NOTIFY, and returns how many these were,
+    /// once they are gone.
+    pub async fn terminate_listeners(&self) -> usize {
+        self.terminate(LISTENER).await
+    }
+
+    /// Ends this database's connections with that `application_name`, and returns how many these
+    /// were, once they are gone.
+    pub async fn terminate(&self, application: &str) -> usize {
+        // With a time limit the function waits for the end of the backend; without, it only sends a
+        // signal.
+        let terminated: Result<Vec<bool>, _> = async {
+            let mut connection = PgConnection::connect(&self.server_url).await?;
+            let query = sqlx::query_scalar(
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+                 WHERE datname = $1 AND application_name = $2",
+            );
+            query.bind(&self.name).bind(application).fetch_all(&mut connection).await
+        }
+        .await;
+        let terminated = terminated
+            .unwrap_or_else(|error: sqlx::Error| panic!("ending {application:?}: {error}"));
+        assert!(terminated.iter().all(|&gone| gone), "a backend of {application:?} does not end");
+        terminated.len()
+    }
+
+    /// How many replicas listen for NOTIFY.
+    pub async fn listeners(&self) -> i64 {
+        self.scalar(&format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND application_name = '{LISTENER}'",
+            self.name
+        ))
+        .await
+    }
+
+    /// Refuses new connections to everybody but the superuser, while those that exist live on.
+    /// Together with [`terminate_listeners`](Self::terminate_listeners) it ends LISTEN for good and
+    /// leaves the pools alone.
+    pub async fn refuse_new_connections(&self, refuse: bool) {
+        let limit = if refuse { 0 } else { -1 };
+        run(&self.server_url, &format!("ALTER DATABASE {} CONNECTION LIMIT {limit}", self.name))
+            .await;
+    }
+}
+
+async fn run(url: &str, sql: &str) {
+    let done = async {
+        let mut connection = PgConnection::connect(url).await?;
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+        connection.close().await
+    };
+    done.await.unwrap_or_else(|error: sqlx::Error| panic!("{sql}: {error}"));
+}
+
+impl Drop for Database {
+    /// Best effort, for the disk's sake: in the end the whole cluster goes. On a thread, for a
+    /// runtime cannot be blocked on from within itself.
+    fn drop(&mut self) {
+        let drop = async {
+            let mut connection = PgConnection::connect(&self.server_url).await?;
+            let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+            connection.close().await
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                if let Ok(runtime) = runtime::Builder::new_current_thread().enable_all().build() {
+                    let _ =
+                        runtime.block_on(async { timeout(Duration::from_secs(10), drop).await });
+                }
+            });
+        });
+    }
+}
