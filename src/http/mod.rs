@@ -13,7 +13,7 @@ pub mod openapi;
 pub mod problem;
 pub mod reply;
 pub mod router;
-mod routes;
+pub(crate) mod routes;
 pub mod schema;
 pub mod state;
 

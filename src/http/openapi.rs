@@ -58,8 +58,8 @@ Tenant directory and credential store.
 **Paths.** Those under `/api/tenants` also answer under `/tenants`, each with and without a trailing \
 slash. A GET answers HEAD as well; OPTIONS names a path's methods.
 
-**Freshness.** When a write is acknowledged, no replica serves the old value as current. \
-`Cache-Status` (RFC 9211) says where an answer comes from; `ETag` and `If-None-Match` save its body.
+**Caching.** A write has every replica evict exactly what it touched. `Cache-Status` (RFC 9211) \
+says where an answer comes from; `ETag` and `If-None-Match` save its body.
 
 **Errors.** Problems as of RFC 9457, with a stable `code`, and the sentence under `error` as well. \
 They never repeat a value that was sent. A request that is refused has changed nothing.
@@ -78,7 +78,7 @@ const SHARED: [(&str, &str, &str); 7] = [
     ("TooLarge", "413", "The body is larger than 64 KiB: `body_too_large`"),
     ("UnsupportedMediaType", "415", "The body is of another type: `unsupported_media_type`"),
     ("Internal", "500", "A defect of the service: `internal`"),
-    ("Unavailable", "503", "The database is out of reach, nothing was changed: `unavailable`"),
+    ("Unavailable", "503", "The database is out of reach: `unavailable`"),
     ("Timeout", "504", "No answer in time; a write may or may not have been made: `timeout`"),
 ];
 

@@ -129,8 +129,8 @@ impl Problem {
 
     /// 504: no answer within the time limit.
     ///
-    /// Not 503, which here means that nothing was changed and that a retry is safe: whether a
-    /// write that took too long was committed, nobody knows.
+    /// Not 503, which balancers take for "ask another replica": whether a write that took too long
+    /// was committed, nobody knows.
     #[must_use]
     pub fn timeout() -> Self {
         let sentence = "No answer within the time limit; a write may or may not have been made";
@@ -213,11 +213,11 @@ impl From<Invalid> for Problem {
 }
 
 impl From<ServiceError> for Problem {
-    /// The causes of these have been logged where they arose.
     fn from(error: ServiceError) -> Self {
+        // The service has logged the cause.
         match error {
             ServiceError::Unavailable => {
-                let sentence = "The database is out of reach; nothing was changed, try again";
+                let sentence = "The database is out of reach; try again";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", sentence)
             }
             ServiceError::Conflict(field) => {

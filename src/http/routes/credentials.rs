@@ -102,8 +102,7 @@ pub async fn meta(
 
 /// Set a tenant's credentials
 ///
-/// They replace those of the same type as a whole. When the answer is here, no replica serves the
-/// old ones any more.
+/// They replace those of the same type as a whole. Every replica is told, and evicts the old ones.
 #[utoipa::path(
     put,
     path = "/api/tenants/{id}/credentials",

@@ -45,22 +45,22 @@ pub async fn livez() -> Response {
 
 /// Whether this replica may take traffic
 ///
-/// 503 once it has been told to end: it finishes what it has, and wants no more. Before it is ready
-/// it does not listen.
+/// 503 once it was told to stop: it finishes what it has and takes no more. (It listens only after
+/// it has migrated the database and begun to read the log of changes.)
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "Operation",
     responses(
         (status = 200, description = "It may", body = schema::Ready),
-        (status = 503, description = "It may not, and why", body = schema::Ready, example = json!({"status": "unready", "reason": "the process is ending"})),
+        (status = 503, description = "It may not, and why", body = schema::Ready, example = json!({"status": "unready", "reason": "this replica is about to stop"})),
     )
 )]
 pub async fn readyz(State(state): State<Shared>) -> Response {
     if state.service.is_ready() {
         return answer(StatusCode::OK, json!({"status": "ready"}));
     }
-    let body = json!({"status": "unready", "reason": "the process is ending"});
+    let body = json!({"status": "unready", "reason": "this replica is about to stop"});
     answer(StatusCode::SERVICE_UNAVAILABLE, body)
 }
 

@@ -121,8 +121,8 @@ pub async fn list(State(state): State<Shared>, query: Query) -> Result<Response,
 
 /// Change a tenant
 ///
-/// A merge patch. When the answer is here, no replica serves the old tenant any more: neither
-/// under a phone number that it had nor as absent under one that it has now.
+/// A merge patch. Every replica is told, and evicts what it had cached under the phone numbers and
+/// integrations that the tenant had and has.
 #[utoipa::path(
     patch,
     path = "/api/tenants/{id}",
@@ -184,7 +184,11 @@ fn shown(tenant: &Tenant) -> Response {
     (headers, Json(TenantBody::of(tenant))).into_response()
 }
 
-fn new_tenant(body: Value, draw: impl FnOnce() -> TenantId) -> Result<NewTenant, Problem> {
+/// The tenant that a body describes; without an `id`, one is drawn.
+///
+/// # Errors
+/// A field is missing, unknown, or not what it should be.
+pub fn new_tenant(body: Value, draw: impl FnOnce() -> TenantId) -> Result<NewTenant, Problem> {
     let accepted: Vec<&str> = ["id"].into_iter().chain(FIELDS).collect();
     let mut fields = Fields::of(body, &accepted)?;
     Ok(NewTenant {
