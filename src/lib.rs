@@ -16,7 +16,9 @@
 //! A change flows one way: `http → service → store` (commit) `→ feed → bus → feed → cache`. A
 //! look-up goes `http → service → cache`, which is handed the loader.
 
+pub mod app;
 pub mod cache;
+pub mod cli;
 pub mod coherence;
 pub mod config;
 pub mod domain;

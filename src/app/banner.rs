@@ -11,7 +11,9 @@ use crate::service::Health;
 /// Says where the data is, what is connected and, to a person, which URLs to try.
 pub fn show(config: &Config, address: SocketAddr, health: Health) {
     let database = match &config.database {
-        Database::Postgres { url } => format!("Postgres, {}", without_password(url.expose_secret())),
+        Database::Postgres { url } => {
+            format!("Postgres, {}", without_password(url.expose_secret()))
+        }
         Database::Sqlite { path, .. } => format!("SQLite, {}", path.display()),
     };
     let redis = match (&config.redis, health.redis) {
@@ -41,13 +43,7 @@ pub fn show(config: &Config, address: SocketAddr, health: Health) {
     );
 }
 
-fn poster(
-    address: SocketAddr,
-    database: &str,
-    redis: &str,
-    anonymous: &str,
-    demo: bool,
-) -> String {
+fn poster(address: SocketAddr, database: &str, redis: &str, anonymous: &str, demo: bool) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let base = format!("http://{address}");
     let lookup = if demo { "123456789" } else { "{phone_number_id}" };

@@ -14,6 +14,10 @@ use crate::feed::{Applier, NotifyTask, Publisher, notify_queue};
 use crate::service::Service;
 use crate::store::{Postgres, Sqlite, Store};
 
+/// Connections of one replica to Postgres, beside the one that listens. Six replicas fit into the
+/// hundred that a server accepts by default.
+const CONNECTIONS: u32 = 16;
+
 /// A database that has been migrated, a cache on top of it, and the service over both.
 pub struct Core {
     /// The truth.
@@ -46,9 +50,9 @@ impl Core {
     pub async fn build(config: &Config) -> anyhow::Result<Self> {
         let (store, postgres): (Arc<dyn Store>, _) = match &config.database {
             Database::Postgres { url } => {
-                let store = Postgres::connect(url).await?;
+                let store = Postgres::connect(url, CONNECTIONS)?;
                 store.migrate().await?;
-                let pools = (store.pool().clone(), store.listen_pool());
+                let pools = (store.pool().clone(), store.listener_pool());
                 (Arc::new(store), Some(pools))
             }
             Database::Sqlite { path, .. } => {

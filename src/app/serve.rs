@@ -129,7 +129,10 @@ async fn gauges(
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
         age.set(proof.age().as_secs_f64());
         // Fewer than 2^52 entries fit any memory.
-        #[expect(clippy::cast_precision_loss, reason = "far below the limit of a float's integers")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "far below the limit of a float's integers"
+        )]
         entries.set(applier.cache().l1().len() as f64);
         ticks = ticks.wrapping_add(1);
         if ticks.is_multiple_of(20) {

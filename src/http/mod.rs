@@ -19,4 +19,5 @@ pub mod state;
 
 pub use openapi::document;
 pub use router::router;
+pub use routes::tenants::new_tenant;
 pub use state::{AppState, Limits};

@@ -58,8 +58,8 @@ Tenant directory and credential store.
 **Paths.** Those under `/api/tenants` also answer under `/tenants`, each with and without a trailing \
 slash. A GET answers HEAD as well; OPTIONS names a path's methods.
 
-**Caching.** A write has every replica evict exactly what it touched. `Cache-Status` (RFC 9211) \
-says where an answer comes from; `ETag` and `If-None-Match` save its body.
+**Freshness.** A write is told to every replica, which evicts exactly what it touched. \
+`Cache-Status` (RFC 9211) says where an answer comes from; `ETag` and `If-None-Match` save its body.
 
 **Errors.** Problems as of RFC 9457, with a stable `code`, and the sentence under `error` as well. \
 They never repeat a value that was sent. A request that is refused has changed nothing.

@@ -149,6 +149,12 @@ impl Problem {
         self.code
     }
 
+    /// The human sentence.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
     /// What the log says of it.
     #[must_use]
     pub const fn cause(&self) -> Option<&'static str> {

@@ -6,6 +6,13 @@
 //!
 //! Architecture Invariant: nothing in here knows of a cache, a bus or HTTP.
 
+mod error;
+mod migrate;
+mod patch;
+pub mod postgres;
+mod row;
+pub mod sqlite;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,25 +23,10 @@ use crate::domain::{
     Tenant, TenantId, TenantPatch,
 };
 
-/// Why the store has no answer. Messages never carry a value that was sent.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The database is out of reach, or refuses to work at present.
-    #[error("the database is out of reach")]
-    Unavailable(#[source] sqlx::Error),
-    /// The value of this field belongs to another tenant.
-    #[error("another tenant has this {0}")]
-    Duplicate(&'static str),
-    /// A row that this version cannot read, or a statement that it should not have sent.
-    #[error("unexpected answer of the database")]
-    Unexpected(#[source] sqlx::Error),
-    /// A stored value is not what the schema promises.
-    #[error("unreadable row: {0}")]
-    Corrupt(&'static str),
-}
-
-/// Shorthand for what stores return.
-pub type StoreResult<T> = Result<T, StoreError>;
+pub use error::{Cause, StoreError, StoreResult};
+pub use migrate::MigrateError;
+pub use postgres::Postgres;
+pub use sqlite::Sqlite;
 
 /// What a committed write returns.
 #[derive(Debug)]
@@ -149,12 +141,28 @@ pub struct LogPage {
 /// A page of changes.
 #[derive(Debug)]
 pub struct LogRead {
-    /// The head of the log when the *first* page was read.
+    /// The head of the log. On later pages its snapshot is that of the first, while its identity
+    /// and horizon are of now: whoever compares each page's head with the cursor notices rows that
+    /// were pruned, or a server that was promoted, between two pages.
     pub head: LogHead,
     /// Changes that `head` sees and the cursor did not, by sequence number.
     pub changes: Vec<Change>,
     /// There are more.
     pub next: Option<LogPage>,
+}
+
+/// Changes that a page holds at most.
+pub const PAGE_ROWS: usize = 1_000;
+
+impl LogRead {
+    /// Makes a page of what was read, which is one row more than a page holds if others follow.
+    fn paged(head: LogHead, mut changes: Vec<Change>) -> Self {
+        let more = changes.len() > PAGE_ROWS;
+        changes.truncate(PAGE_ROWS);
+        let last = changes.last().filter(|_| more);
+        let next = last.map(|last| LogPage { upto: head.snapshot.clone(), after: last.seq });
+        Self { head, changes, next }
+    }
 }
 
 /// The log of changes, written by triggers.

@@ -3,6 +3,8 @@
 //! Never logged: a credential, a token, a body, a query string, a header's value, a database URL.
 //! Ids of tenants appear in audit lines alone.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
@@ -23,8 +25,17 @@ pub fn install(style: Style, filter: &str) -> Result<(), ParseError> {
     let filter = EnvFilter::builder().parse(filter)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     match style {
-        Style::Pretty => builder.with_target(false).init(),
+        Style::Pretty => {
+            builder.with_target(false).with_ansi(std::io::stdout().is_terminal()).init();
+        }
         Style::Json => builder.json().flatten_event(true).with_current_span(false).init(),
     }
+    std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// Says where, and not what: the message may quote a value.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    tracing::error!(place, "panicked");
 }

@@ -26,11 +26,16 @@
 //! error. Nothing that is shared between tests holds on to a runtime, since each test has its own.
 
 #![expect(
+    missing_docs,
     clippy::missing_errors_doc,
     clippy::missing_panics_doc,
-    clippy::must_use_candidate,
     clippy::return_self_not_must_use,
-    reason = "public only for the compiler's sake: nobody outside of the tests reads or calls this"
+    reason = "public for the compiler's sake alone: what needs no words gets none"
+)]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on panics, and says what it saw"
 )]
 
 pub mod cli;

@@ -79,7 +79,8 @@ async fn put_and_post_set_them_and_count_versions() {
         let body = json!({"type": "whatsapp", "credentials": {"access_token": "one"}});
         for (version, path) in (1..).zip(variants("/t-1/credentials")) {
             let answer = replica.put_json(&path, &body).await.expecting(200).json();
-            let expected = json!({"message": "Credentials updated successfully", "version": version});
+            let expected =
+                json!({"message": "Credentials updated successfully", "version": version});
             assert_eq!(answer, expected);
         }
         let mut ids = Vec::new();
@@ -97,7 +98,8 @@ async fn put_and_post_set_them_and_count_versions() {
         let full = replica.get_json("/tenants/t-1/credentials/whatsapp").await;
         assert_eq!(full, json!({"waba_id": "5"}));
         let meta = replica.get_json("/tenants/t-1/credentials/meta").await;
-        let expected = json!({"accessToken": null, "appSecret": null, "phoneNumberId": null, "wabaId": "5"});
+        let expected =
+            json!({"accessToken": null, "appSecret": null, "phoneNumberId": null, "wabaId": "5"});
         assert_eq!(meta, expected);
     }
 }
@@ -152,11 +154,21 @@ async fn genesys_credentials_set_the_tenants_integration_and_region() {
 async fn the_generic_write_does_not_change_the_tenant() {
     for replica in stores().await {
         let before = tenant(&replica, "t-1", "4915").await;
-        set(&replica, "t-1", "genesys", json!({"clientId": "c", "region": "mypurecloud.ie", "integrationId": "other"})).await;
+        set(
+            &replica,
+            "t-1",
+            "genesys",
+            json!({"clientId": "c", "region": "mypurecloud.ie", "integrationId": "other"}),
+        )
+        .await;
         let mut after = replica.get_json("/tenants/t-1").await;
         after["updated_at"] = before["updated_at"].clone();
         assert_eq!(after, before);
-        assert_problem(&replica.get("/tenants/by-integration/other").await, 404, "tenant_not_found");
+        assert_problem(
+            &replica.get("/tenants/by-integration/other").await,
+            404,
+            "tenant_not_found",
+        );
     }
 }
 

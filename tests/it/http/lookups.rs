@@ -77,7 +77,9 @@ async fn the_entity_tag_is_the_revision() {
     for replica in stores().await {
         let created = tenant(&replica, "t-1", "4915").await;
         assert_eq!(created["id"], "t-1");
-        for path in ["/tenants/by-phone/4915", "/tenants/by-integration/t-1-integration", "/tenants/t-1"] {
+        for path in
+            ["/tenants/by-phone/4915", "/tenants/by-integration/t-1-integration", "/tenants/t-1"]
+        {
             let answer = replica.get(path).await.expecting(200);
             let tag = answer.header("etag").unwrap().to_owned();
             assert!(tag.trim_matches('"').parse::<u64>().is_ok(), "{tag}");

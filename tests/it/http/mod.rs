@@ -19,17 +19,14 @@ const PREFIXES: [&str; 2] = ["/api/tenants", "/tenants"];
 /// A replica on each store: the embedded one and Postgres. The contract is the same.
 async fn stores() -> [Replica; 2] {
     let database = Postgres::database().await;
-    [
-        Replica::builder().start().await,
-        Replica::builder().database(&database).start().await,
-    ]
+    [Replica::builder().start().await, Replica::builder().database(&database).start().await]
 }
 
 /// Every path under which a tenant path answers: `rest` begins with a slash, or is empty.
 fn variants(rest: &str) -> Vec<String> {
-    let (path, query) = rest.split_once('?').map_or((rest, String::new()), |(path, query)| {
-        (path, format!("?{query}"))
-    });
+    let (path, query) = rest
+        .split_once('?')
+        .map_or((rest, String::new()), |(path, query)| (path, format!("?{query}")));
     let both = |prefix| [format!("{prefix}{path}{query}"), format!("{prefix}{path}/{query}")];
     PREFIXES.into_iter().flat_map(both).collect()
 }

@@ -2,7 +2,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{assert_problem, stores, variants};
-use crate::harness::{Redis, Replica, Postgres};
+use crate::harness::{Postgres, Redis, Replica};
 
 #[tokio::test]
 async fn health_names_what_is_connected() {
@@ -65,7 +65,9 @@ async fn request_ids_are_taken_over_or_made() {
 #[tokio::test]
 async fn what_is_not_there_and_what_is_not_supported() {
     let replica = Replica::builder().start().await;
-    for path in ["/", "/api", "/api/tenants/a/b", "/tenants/a/credentials/b/c", "/API/TENANTS", "/health/x"] {
+    for path in
+        ["/", "/api", "/api/tenants/a/b", "/tenants/a/credentials/b/c", "/API/TENANTS", "/health/x"]
+    {
         assert_problem(&replica.get(path).await, 404, "not_found");
     }
     for (method, rest, allow) in [
@@ -131,7 +133,8 @@ async fn requests_are_counted_by_template_and_never_by_id() {
 async fn requests_are_logged_by_template_and_never_by_id() {
     let replica = Replica::builder().start().await;
     let line = async |id: &str| {
-        let wanted = |line: &Value| line["target"] == "tenant_service::access" && line["request_id"] == id;
+        let wanted =
+            |line: &Value| line["target"] == "tenant_service::access" && line["request_id"] == id;
         replica.wait_for_log(wanted).await
     };
     for (id, cache) in [("first", "miss"), ("second", "l1")] {

@@ -27,14 +27,15 @@ async fn everything(replica: &Replica) -> Vec<Value> {
 async fn prepared(replica: &Replica) {
     tenant(replica, "t-1", "4915").await;
     tenant(replica, "t-2", "4916").await;
-    set(replica, "t-1", "whatsapp", json!({"access_token": "kept", "phone_number_id": "4915"})).await;
+    set(replica, "t-1", "whatsapp", json!({"access_token": "kept", "phone_number_id": "4915"}))
+        .await;
     set(replica, "t-1", "genesys", json!({"clientId": "kept", "clientSecret": "kept"})).await;
 }
 
 /// The version that the next write of whatsapp credentials gets.
 async fn next_version(replica: &Replica) -> Value {
-    set(replica, "t-1", "whatsapp", json!({"access_token": "kept", "phone_number_id": "4915"})).await
-        ["version"]
+    set(replica, "t-1", "whatsapp", json!({"access_token": "kept", "phone_number_id": "4915"}))
+        .await["version"]
         .clone()
 }
 
@@ -108,7 +109,8 @@ async fn bodies_of_another_type_or_size_change_nothing() {
         let before = everything(&replica).await;
         for (method, path, body) in writes() {
             let text = body.to_string();
-            for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""] {
+            for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""]
+            {
                 let answer = send(&replica, &method, path, kind, text.as_bytes()).await;
                 assert_problem(&answer, 415, "unsupported_media_type");
             }
@@ -145,7 +147,8 @@ async fn credentials_that_are_none_change_nothing() {
         prepared(&replica).await;
         let before = everything(&replica).await;
         let version = next_version(&replica).await.as_i64().unwrap();
-        let long_mask = json!({"type": "whatsapp", "credentials": {"deep": [{"x": " ***hunter2"}]}});
+        let long_mask =
+            json!({"type": "whatsapp", "credentials": {"deep": [{"x": " ***hunter2"}]}});
         for (body, status, code) in [
             (json!({}), 400, "invalid_value"),
             (json!({"credentials": {"a": SENT}}), 400, "invalid_value"),
@@ -156,12 +159,28 @@ async fn credentials_that_are_none_change_nothing() {
             (json!({"type": "whatsapp", "credentials": SENT}), 400, "invalid_value"),
             (json!({"type": "whatsapp", "credentials": [SENT]}), 400, "invalid_value"),
             (json!({"type": "whatsapp", "credentials": {}}), 400, "invalid_value"),
-            (json!({"type": "whatsapp", "credentials": {"access_token": ""}}), 400, "invalid_value"),
-            (json!({"type": "whatsapp", "credentials": {"access_token": {"x": SENT}}}), 400, "invalid_value"),
+            (
+                json!({"type": "whatsapp", "credentials": {"access_token": ""}}),
+                400,
+                "invalid_value",
+            ),
+            (
+                json!({"type": "whatsapp", "credentials": {"access_token": {"x": SENT}}}),
+                400,
+                "invalid_value",
+            ),
             (json!({"type": "genesys", "credentials": {"clientSecret": 7}}), 400, "invalid_value"),
             (json!({"type": "whatsapp", "credentials": {"a": 1}, SENT: 1}), 400, "unknown_field"),
-            (json!({"type": "whatsapp", "credentials": {"access_token": "***4567"}}), 422, "masked_value"),
-            (json!({"type": "whatsapp", "credentials": {"access_token": "***"}}), 422, "masked_value"),
+            (
+                json!({"type": "whatsapp", "credentials": {"access_token": "***4567"}}),
+                422,
+                "masked_value",
+            ),
+            (
+                json!({"type": "whatsapp", "credentials": {"access_token": "***"}}),
+                422,
+                "masked_value",
+            ),
             (long_mask, 422, "masked_value"),
         ] {
             for method in [Method::PUT, Method::POST] {
@@ -264,11 +283,15 @@ async fn tenants_that_are_none_change_nothing() {
             let answer = replica.post_json("/tenants", &json!({"name": "x", "id": id})).await;
             assert_problem(&answer, 400, "invalid_value");
         }
-        for body in [json!({"name": null}), json!({"status": null}), json!({"name": "x", "email": 5})] {
+        for body in
+            [json!({"name": null}), json!({"status": null}), json!({"name": "x", "email": 5})]
+        {
             let answer = replica.patch_json("/tenants/t-1", &body).await;
             assert_problem(&answer, 400, "invalid_value");
         }
-        for body in [json!({"id": "t-9"}), json!({"created_at": "2026-01-01T00:00:00Z"}), json!({SENT: 1})] {
+        for body in
+            [json!({"id": "t-9"}), json!({"created_at": "2026-01-01T00:00:00Z"}), json!({SENT: 1})]
+        {
             let answer = replica.patch_json("/tenants/t-1", &body).await;
             assert_problem(&answer, 400, "unknown_field");
             assert_silent(&answer);
@@ -297,7 +320,11 @@ async fn ids_in_paths_are_checked_on_every_operation() {
         }
         for rest in ["", "/credentials?type=genesys", "/credentials/genesys", "/credentials/meta"] {
             let answer = replica.get(&format!("/tenants/{id}{rest}")).await;
-            assert_eq!(answer.status, if id == "by-phone" && rest.len() > 12 && !rest.contains('?') { 404 } else { 400 }, "{id}{rest}");
+            assert_eq!(
+                answer.status,
+                if id == "by-phone" && rest.len() > 12 && !rest.contains('?') { 404 } else { 400 },
+                "{id}{rest}"
+            );
         }
         assert_problem(&replica.delete(&format!("/tenants/{id}")).await, 400, "invalid_value");
     }

@@ -29,7 +29,10 @@ async fn each_scope_opens_its_own_doors_and_no_other() {
             assert_problem(&answer, 401, "unauthorized");
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
             let sentence = answer.json()["error"].as_str().unwrap().to_owned();
-            assert!(sentence.contains(needed) && sentence.contains("ANONYMOUS_SCOPES"), "{sentence}");
+            assert!(
+                sentence.contains(needed) && sentence.contains("ANONYMOUS_SCOPES"),
+                "{sentence}"
+            );
         }
         for path in ["/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs/"] {
             replica.get(path).await.expecting(200);

@@ -7,7 +7,8 @@ use crate::harness::Replica;
 async fn a_name_is_enough_to_create_one() {
     for replica in stores().await {
         for path in variants("") {
-            let answer = replica.post_json(&path, &json!({"name": "Only a name"})).await.expecting(201);
+            let answer =
+                replica.post_json(&path, &json!({"name": "Only a name"})).await.expecting(201);
             let tenant = answer.json();
             let id = tenant["id"].as_str().unwrap();
             let digits = id.strip_prefix("t_").unwrap();
@@ -17,10 +18,13 @@ async fn a_name_is_enough_to_create_one() {
             let found = replica.get(location).await.expecting(200);
             assert_eq!(found.json(), tenant);
             assert_eq!(found.header("etag"), answer.header("etag"));
-            for (field, value) in [("status", json!("active")), ("settings", json!({})), ("email", Value::Null)] {
+            for (field, value) in
+                [("status", json!("active")), ("settings", json!({})), ("email", Value::Null)]
+            {
                 assert_eq!(tenant[field], value, "{field}");
             }
-            let fields: Vec<&str> = tenant.as_object().unwrap().keys().map(String::as_str).collect();
+            let fields: Vec<&str> =
+                tenant.as_object().unwrap().keys().map(String::as_str).collect();
             assert_eq!(fields.len(), 12, "{fields:?}");
         }
     }
@@ -65,7 +69,8 @@ async fn pages_are_by_age_and_can_be_filtered() {
         let before = replica.get_json("/tenants").await["total"].as_u64().unwrap();
         for number in 0..5 {
             let status = if number == 3 { "suspended" } else { "active" };
-            create(&replica, json!({"id": format!("p-{number}"), "name": "P", "status": status})).await;
+            create(&replica, json!({"id": format!("p-{number}"), "name": "P", "status": status}))
+                .await;
         }
         for path in variants("") {
             let answer = replica.get(&path).await.expecting(200);
@@ -89,8 +94,17 @@ async fn pages_are_by_age_and_can_be_filtered() {
         assert!(ids(&page).is_empty());
         assert_eq!(page["total"], before + 5);
         for query in [
-            "limit=0", "limit=201", "limit=-1", "offset=-1", "limit=ten", "limit=", "limit=1.5",
-            "offset=99999999999999999999", "limit=1&limit=2", "page=1", "limit=%zz",
+            "limit=0",
+            "limit=201",
+            "limit=-1",
+            "offset=-1",
+            "limit=ten",
+            "limit=",
+            "limit=1.5",
+            "offset=99999999999999999999",
+            "limit=1&limit=2",
+            "page=1",
+            "limit=%zz",
         ] {
             let answer = replica.get(&format!("/tenants?{query}")).await;
             assert_problem(&answer, 400, "invalid_query");
@@ -104,9 +118,18 @@ async fn a_patch_keeps_what_is_absent_and_clears_what_is_null() {
     for replica in stores().await {
         tenant(&replica, "t-1", "4915").await;
         let patches = [
-            ("application/json", json!({"email": "a@example.org", "settings": {"a": 1, "b": {"c": 2}}})),
-            ("application/merge-patch+json", json!({"settings": {"b": {"c": null, "d": 3}}, "genesys_region": "use1"})),
-            ("application/merge-patch+json; charset=utf-8", json!({"email": null, "phone_number_id": null})),
+            (
+                "application/json",
+                json!({"email": "a@example.org", "settings": {"a": 1, "b": {"c": 2}}}),
+            ),
+            (
+                "application/merge-patch+json",
+                json!({"settings": {"b": {"c": null, "d": 3}}, "genesys_region": "use1"}),
+            ),
+            (
+                "application/merge-patch+json; charset=utf-8",
+                json!({"email": null, "phone_number_id": null}),
+            ),
             ("application/json", json!({})),
         ];
         let mut shown = Value::Null;
@@ -115,7 +138,10 @@ async fn a_patch_keeps_what_is_absent_and_clears_what_is_null() {
             let answer = call.body(patch.to_string()).await.expecting(200);
             shown = answer.json();
             let found = replica.get(&path).await.expecting(200);
-            assert_eq!((found.json(), found.header("etag")), (shown.clone(), answer.header("etag")));
+            assert_eq!(
+                (found.json(), found.header("etag")),
+                (shown.clone(), answer.header("etag"))
+            );
         }
         assert_eq!(shown["name"], "Name of t-1");
         assert!(shown["email"].is_null() && shown["phone_number_id"].is_null());
@@ -151,7 +177,10 @@ async fn a_duplicate_is_a_conflict_that_names_the_field() {
         for (field, body) in [
             ("id", json!({"id": "a", "name": "x"})),
             ("phone_number_id", json!({"name": "x", "phone_number_id": "1"})),
-            ("genesys_integration_id", json!({"name": "x", "genesys_integration_id": "a-integration"})),
+            (
+                "genesys_integration_id",
+                json!({"name": "x", "genesys_integration_id": "a-integration"}),
+            ),
         ] {
             let answer = replica.post_json("/tenants", &body).await;
             assert_problem(&answer, 409, "conflict");

@@ -57,7 +57,8 @@ async fn malformed_percent_encoding_is_refused() {
         "/api/tenants/%zz/credentials/whatsapp",
         "/api/tenants/%E0%A4%A/credentials/meta/",
     ] {
-        let answer = exchange(&replica, format!("GET {path} HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).await;
+        let answer =
+            exchange(&replica, format!("GET {path} HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).await;
         assert_eq!(statuses(&answer), [400], "{answer}");
         assert_eq!(code(&answer), "invalid_path", "{answer}");
     }
@@ -101,13 +102,15 @@ async fn a_body_that_breaks_off_changes_nothing() {
     let before = replica.get_json(&format!("{path}/whatsapp")).await;
     let whole = r#"{"type":"whatsapp","credentials":{"access_token":"x"}}"#;
     // All of the object is there; what is announced beyond it never comes.
-    let request = format!("PUT {path} HTTP/1.1\r\n{JSON}Content-Length: {}\r\n\r\n{whole}", whole.len() + 1);
+    let request =
+        format!("PUT {path} HTTP/1.1\r\n{JSON}Content-Length: {}\r\n\r\n{whole}", whole.len() + 1);
     let mut stream = connect(&replica).await;
     stream.write_all(request.as_bytes()).await.unwrap();
     stream.shutdown().await.unwrap();
     let answer = rest(&mut stream).await;
     assert!(answer.is_empty() || code(&answer) == "incomplete_body", "{answer}");
-    let malformed = format!("PUT {path} HTTP/1.1\r\n{JSON}Transfer-Encoding: chunked\r\n\r\nzz\r\n");
+    let malformed =
+        format!("PUT {path} HTTP/1.1\r\n{JSON}Transfer-Encoding: chunked\r\n\r\nzz\r\n");
     let answer = exchange(&replica, malformed.as_bytes()).await;
     assert_eq!((statuses(&answer), code(&answer)), (vec![400], "incomplete_body".into()));
     assert_eq!(replica.get_json(&format!("{path}/whatsapp")).await, before);

@@ -1,0 +1,254 @@
+//! Tenants in PostgreSQL.
+//!
+//! Locks are taken in one order: the tenant's row, then what belongs to it. One transaction locks
+//! one tenant, so two of ours can only meet at a unique index, where a swap of numbers would have
+//! each wait for the other. Hence [`refuse_claimed`] looks first, and answers [`Duplicate`] where
+//! the index would have made it wait. What is left to the index, and to Postgres' detection of
+//! deadlocks, takes a third transaction that commits in between, or one by hand that locks two
+//! tenants; its victim is [`StoreError::Unavailable`], and nothing of it was written. No
+//! statement is ever repeated in silence.
+//!
+//! [`Duplicate`]: StoreError::Duplicate
+
+use async_trait::async_trait;
+use serde_json::Value;
+use sqlx::{Connection, PgConnection};
+
+use super::changes::logged_here;
+use super::{Postgres, bounded};
+use crate::domain::{
+    IntegrationId, NewTenant, PhoneNumberId, Status, Tenant, TenantId, TenantPatch,
+};
+use crate::store::patch::patched;
+use crate::store::row::{TenantRow, number};
+use crate::store::{Page, StoreError, StoreResult, Tenants, Written};
+
+macro_rules! select_tenant {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, email, status, phone_number_id, display_phone_number, \
+             genesys_integration_id, genesys_org_id, genesys_region, settings::text AS settings, \
+             to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') \
+                 AS created_at, \
+             to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') \
+                 AS updated_at, \
+             revision FROM tenants ",
+            $rest
+        )
+    };
+}
+
+const BY_PHONE: &str = select_tenant!("WHERE phone_number_id = $1 AND status = 'active'");
+const BY_INTEGRATION: &str =
+    select_tenant!("WHERE genesys_integration_id = $1 AND status = 'active'");
+const BY_ID: &str = select_tenant!("WHERE id = $1");
+// Compatible with the lock that a foreign key takes: whoever inserts a row of this tenant by hand
+// has that one already when the trigger comes for this one.
+const LOCKED: &str = select_tenant!("WHERE id = $1 FOR NO KEY UPDATE");
+const LIST: &str = select_tenant!(
+    "WHERE $1::text IS NULL OR status = $1 ORDER BY created_at, id LIMIT $2 OFFSET $3"
+);
+const COUNT: &str = "SELECT count(*) FROM tenants WHERE $1::text IS NULL OR status = $1";
+const NONE: &str = "SELECT NOT EXISTS (SELECT 1 FROM tenants)";
+const CLAIMED: &str = "\
+    SELECT coalesce(bool_or(phone_number_id = $2), false), \
+        coalesce(bool_or(genesys_integration_id = $3), false) \
+    FROM tenants WHERE id <> $1 AND (phone_number_id = $2 OR genesys_integration_id = $3)";
+const INSERT: &str = "\
+    INSERT INTO tenants (id, name, email, status, phone_number_id, display_phone_number, \
+        genesys_integration_id, genesys_org_id, genesys_region, settings) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb)";
+const UPDATE: &str = "\
+    UPDATE tenants SET name = $2, email = $3, status = $4, phone_number_id = $5, \
+        display_phone_number = $6, genesys_integration_id = $7, genesys_org_id = $8, \
+        genesys_region = $9, settings = $10::jsonb WHERE id = $1";
+const LOCK_WHOLLY: &str = "SELECT 1 FROM tenants WHERE id = $1 FOR UPDATE";
+const DELETE: &str = "DELETE FROM tenants WHERE id = $1";
+
+#[async_trait]
+impl Tenants for Postgres {
+    async fn tenant_by_phone(&self, phone: &PhoneNumberId) -> StoreResult<Option<Tenant>> {
+        let mut lease = self.lease().await?;
+        let found = one(&mut lease, BY_PHONE, phone.as_str());
+        let found = bounded("tenant_by_phone", found).await;
+        lease.settle(found)
+    }
+
+    async fn tenant_by_integration(&self, id: &IntegrationId) -> StoreResult<Option<Tenant>> {
+        let mut lease = self.lease().await?;
+        let found = one(&mut lease, BY_INTEGRATION, id.as_str());
+        let found = bounded("tenant_by_integration", found).await;
+        lease.settle(found)
+    }
+
+    async fn tenant(&self, id: &TenantId) -> StoreResult<Option<Tenant>> {
+        let mut lease = self.lease().await?;
+        let found = bounded("tenant", one(&mut lease, BY_ID, id.as_str())).await;
+        lease.settle(found)
+    }
+
+    async fn tenants(&self, page: Page) -> StoreResult<(Vec<Tenant>, u64)> {
+        let mut lease = self.lease().await?;
+        let listed = bounded("tenants", list(&mut lease, page)).await;
+        lease.settle(listed)
+    }
+
+    async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>> {
+        let mut lease = self.lease().await?;
+        let created = bounded("create_tenant", create(&mut lease, tenant)).await;
+        lease.settle(created)
+    }
+
+    async fn patch_tenant(
+        &self,
+        id: &TenantId,
+        patch: &TenantPatch,
+    ) -> StoreResult<Option<Written<Tenant>>> {
+        let mut lease = self.lease().await?;
+        let done = bounded("patch_tenant", apply(&mut lease, id, patch)).await;
+        lease.settle(done)
+    }
+
+    async fn delete_tenant(&self, id: &TenantId) -> StoreResult<Option<Written<()>>> {
+        let mut lease = self.lease().await?;
+        let deleted = bounded("delete_tenant", delete(&mut lease, id)).await;
+        lease.settle(deleted)
+    }
+}
+
+async fn one(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    id: &str,
+) -> StoreResult<Option<Tenant>> {
+    let row = sqlx::query_as::<_, TenantRow>(statement).bind(id).fetch_optional(connection).await?;
+    row.map(Tenant::try_from).transpose()
+}
+
+/// The tenant's row, locked until the transaction ends. Every write begins with this.
+pub(super) async fn locked(
+    connection: &mut PgConnection,
+    id: &TenantId,
+) -> StoreResult<Option<Tenant>> {
+    one(connection, LOCKED, id.as_str()).await
+}
+
+/// The tenant as this transaction has left it, triggers included.
+pub(super) async fn current(connection: &mut PgConnection, id: &TenantId) -> StoreResult<Tenant> {
+    // It is locked, or was just created, by this very transaction.
+    one(connection, BY_ID, id.as_str()).await?.ok_or(StoreError::Corrupt("tenants: a row is gone"))
+}
+
+async fn list(connection: &mut PgConnection, page: Page) -> StoreResult<(Vec<Tenant>, u64)> {
+    let status = page.status.map(Status::as_str);
+    let rows = sqlx::query_as::<_, TenantRow>(LIST)
+        .bind(status)
+        .bind(i64::from(page.limit))
+        .bind(i64::try_from(page.offset).unwrap_or(i64::MAX))
+        .fetch_all(&mut *connection)
+        .await?;
+    let total: i64 = sqlx::query_scalar(COUNT).bind(status).fetch_one(connection).await?;
+    let tenants = rows.into_iter().map(Tenant::try_from).collect::<StoreResult<_>>()?;
+    Ok((tenants, number(total, "tenants: count")?))
+}
+
+pub(super) async fn none(connection: &mut PgConnection) -> StoreResult<bool> {
+    Ok(sqlx::query_scalar(NONE).fetch_one(connection).await?)
+}
+
+/// See the head of this file.
+pub(super) async fn refuse_claimed(
+    connection: &mut PgConnection,
+    id: &TenantId,
+    phone: Option<&PhoneNumberId>,
+    integration: Option<&IntegrationId>,
+) -> StoreResult<()> {
+    let (phone_taken, integration_taken): (bool, bool) = sqlx::query_as(CLAIMED)
+        .bind(id.as_str())
+        .bind(phone.map(PhoneNumberId::as_str))
+        .bind(integration.map(IntegrationId::as_str))
+        .fetch_one(connection)
+        .await?;
+    if phone_taken {
+        Err(StoreError::Duplicate("phone_number_id"))
+    } else if integration_taken {
+        Err(StoreError::Duplicate("genesys_integration_id"))
+    } else {
+        Ok(())
+    }
+}
+
+async fn create(connection: &mut PgConnection, tenant: &NewTenant) -> StoreResult<Written<Tenant>> {
+    let mut transaction = connection.begin().await?;
+    let (phone, integration) = (&tenant.phone_number_id, &tenant.genesys_integration_id);
+    refuse_claimed(&mut transaction, &tenant.id, phone.as_ref(), integration.as_ref()).await?;
+    sqlx::query(INSERT)
+        .bind(tenant.id.as_str())
+        .bind(tenant.name.as_str())
+        .bind(tenant.email.as_ref().map(|email| email.as_str()))
+        .bind(tenant.status.as_str())
+        .bind(phone.as_ref().map(PhoneNumberId::as_str))
+        .bind(tenant.display_phone_number.as_ref().map(|text| text.as_str()))
+        .bind(integration.as_ref().map(IntegrationId::as_str))
+        .bind(tenant.genesys_org_id.as_ref().map(|text| text.as_str()))
+        .bind(tenant.genesys_region.map(|region| region.domain()))
+        .bind(Value::Object(tenant.settings.clone()).to_string())
+        .execute(&mut *transaction)
+        .await?;
+    let changes = logged_here(&mut transaction).await?;
+    let value = current(&mut transaction, &tenant.id).await?;
+    transaction.commit().await?;
+    Ok(Written { value, changes })
+}
+
+async fn apply(
+    connection: &mut PgConnection,
+    id: &TenantId,
+    patch: &TenantPatch,
+) -> StoreResult<Option<Written<Tenant>>> {
+    let mut transaction = connection.begin().await?;
+    let Some(before) = locked(&mut transaction, id).await? else { return Ok(None) };
+    let after = patched(&before, patch);
+    if after == before {
+        return Ok(Some(Written { value: before, changes: Vec::new() }));
+    }
+    replace(&mut transaction, &after).await?;
+    let changes = logged_here(&mut transaction).await?;
+    let value = current(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(Some(Written { value, changes }))
+}
+
+/// Writes every field of a tenant whose row is locked.
+pub(super) async fn replace(connection: &mut PgConnection, tenant: &Tenant) -> StoreResult<()> {
+    let (phone, integration) = (&tenant.phone_number_id, &tenant.genesys_integration_id);
+    refuse_claimed(connection, &tenant.id, phone.as_ref(), integration.as_ref()).await?;
+    sqlx::query(UPDATE)
+        .bind(tenant.id.as_str())
+        .bind(&tenant.name)
+        .bind(&tenant.email)
+        .bind(tenant.status.as_str())
+        .bind(phone.as_ref().map(PhoneNumberId::as_str))
+        .bind(&tenant.display_phone_number)
+        .bind(integration.as_ref().map(IntegrationId::as_str))
+        .bind(&tenant.genesys_org_id)
+        .bind(&tenant.genesys_region)
+        .bind(Value::Object(tenant.settings.clone()).to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn delete(connection: &mut PgConnection, id: &TenantId) -> StoreResult<Option<Written<()>>> {
+    let mut transaction = connection.begin().await?;
+    // The lock that the deletion needs, at once: to raise a weaker one could meet another's.
+    let found =
+        sqlx::query(LOCK_WHOLLY).bind(id.as_str()).fetch_optional(&mut *transaction).await?;
+    if found.is_none() {
+        return Ok(None);
+    }
+    sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
+    let changes = logged_here(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(Some(Written { value: (), changes }))
+}

@@ -1,0 +1,155 @@
+//! Rows as both databases return them, and how they become what the service talks about.
+//!
+//! Everything composite travels as text (moments in RFC 3339, objects and lists in JSON), so that
+//! one type reads the rows of both, and a value that can't be read is never part of an error.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use sqlx::FromRow;
+
+use super::{StoreError, StoreResult, StoredCredentials};
+use crate::domain::{Change, ChangeKind, Credentials, Tenant};
+
+/// A row of `tenants`.
+#[derive(FromRow)]
+pub(super) struct TenantRow {
+    id: String,
+    name: String,
+    email: Option<String>,
+    status: String,
+    phone_number_id: Option<String>,
+    display_phone_number: Option<String>,
+    genesys_integration_id: Option<String>,
+    genesys_org_id: Option<String>,
+    genesys_region: Option<String>,
+    settings: String,
+    created_at: String,
+    updated_at: String,
+    revision: i64,
+}
+
+impl TryFrom<TenantRow> for Tenant {
+    type Error = StoreError;
+
+    fn try_from(row: TenantRow) -> StoreResult<Self> {
+        let phone = row.phone_number_id.map(|id| id.parse()).transpose();
+        let integration = row.genesys_integration_id.map(|id| id.parse()).transpose();
+        Ok(Self {
+            id: row.id.parse().map_err(|_| StoreError::Corrupt("tenants.id"))?,
+            name: row.name,
+            email: row.email,
+            status: row.status.parse().map_err(|_| StoreError::Corrupt("tenants.status"))?,
+            phone_number_id: phone.map_err(|_| StoreError::Corrupt("tenants.phone_number_id"))?,
+            display_phone_number: row.display_phone_number,
+            genesys_integration_id: integration
+                .map_err(|_| StoreError::Corrupt("tenants.genesys_integration_id"))?,
+            genesys_org_id: row.genesys_org_id,
+            genesys_region: row.genesys_region,
+            settings: object(&row.settings, "tenants.settings")?,
+            created_at: moment(&row.created_at, "tenants.created_at")?,
+            updated_at: moment(&row.updated_at, "tenants.updated_at")?,
+            revision: row.revision,
+        })
+    }
+}
+
+/// A row of `tenant_credentials`.
+#[derive(FromRow)]
+pub(super) struct CredentialsRow {
+    id: String,
+    version: i64,
+    credentials: String,
+}
+
+impl TryFrom<CredentialsRow> for StoredCredentials {
+    type Error = StoreError;
+
+    fn try_from(row: CredentialsRow) -> StoreResult<Self> {
+        let fields = object(&row.credentials, "tenant_credentials.credentials")?;
+        let credentials = Credentials::from_stored(fields);
+        Ok(Self { id: row.id, version: row.version, credentials })
+    }
+}
+
+/// A row of `tenant_changes`.
+#[derive(FromRow)]
+pub(super) struct ChangeRow {
+    pub seq: i64,
+    pub xid: i64,
+    pub tenant_id: Option<String>,
+    pub kind: String,
+    pub version: Option<i64>,
+    pub keys: String,
+    pub occurred_at: String,
+}
+
+impl TryFrom<ChangeRow> for Change {
+    type Error = StoreError;
+
+    fn try_from(row: ChangeRow) -> StoreResult<Self> {
+        let keys: Vec<String> = serde_json::from_str(&row.keys)
+            .map_err(|_| StoreError::Corrupt("tenant_changes.keys"))?;
+        Ok(Self {
+            seq: row.seq,
+            xid: number(row.xid, "tenant_changes.xid")?,
+            tenant_id: row.tenant_id,
+            kind: kind(&row.kind),
+            version: row.version,
+            // What doesn't parse names nothing that this version could have cached.
+            keys: keys.iter().filter_map(|key| key.parse().ok()).collect(),
+            occurred_at: moment(&row.occurred_at, "tenant_changes.occurred_at")?,
+        })
+    }
+}
+
+/// The kind of a change, also of one that a newer version wrote while this one still runs.
+///
+/// Its keys are evicted whatever its kind, so the nearest known kind is right for the cache, and
+/// tells a reader of the feed to look again. Only `reset` drops everything: a newer version that
+/// needs that has to say just that.
+fn kind(text: &str) -> ChangeKind {
+    text.parse().unwrap_or_else(|_| {
+        if text.starts_with("credentials.") {
+            ChangeKind::CredentialsUpdated
+        } else {
+            ChangeKind::TenantUpdated
+        }
+    })
+}
+
+/// A number that is never negative.
+pub(super) fn number(number: i64, column: &'static str) -> StoreResult<u64> {
+    u64::try_from(number).map_err(|_| StoreError::Corrupt(column))
+}
+
+fn moment(text: &str, column: &'static str) -> StoreResult<Timestamp> {
+    text.parse().map_err(|_| StoreError::Corrupt(column))
+}
+
+fn object(text: &str, column: &'static str) -> StoreResult<Map<String, Value>> {
+    serde_json::from_str(text).map_err(|_| StoreError::Corrupt(column))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_a_newer_version_still_evicts_its_keys() {
+        let row = ChangeRow {
+            seq: 7,
+            xid: 9,
+            tenant_id: Some("a".into()),
+            kind: "tenant.merged".into(),
+            version: None,
+            keys: r#"["phone:1","flag:2","tenant:a","tenant:a:credentials:sip"]"#.into(),
+            occurred_at: "2026-01-02T03:04:05.678901Z".into(),
+        };
+        let change = Change::try_from(row).unwrap();
+        assert_eq!(change.kind, ChangeKind::TenantUpdated);
+        let keys: Vec<_> = change.keys.iter().map(ToString::to_string).collect();
+        assert_eq!(keys, ["phone:1", "tenant:a"]);
+        assert_eq!(change.occurred_at.to_string(), "2026-01-02T03:04:05.678901Z");
+        assert_eq!(kind("credentials.rotated"), ChangeKind::CredentialsUpdated);
+    }
+}

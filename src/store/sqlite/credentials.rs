@@ -1,0 +1,101 @@
+//! Credentials in SQLite.
+
+use async_trait::async_trait;
+use serde_json::Value;
+use sqlx::{Connection, SqliteConnection};
+
+use super::changes::{last_number, logged_after};
+use super::tenants::{by_id, current, replace};
+use super::{BEGIN, Sqlite};
+use crate::domain::{CredentialType, Credentials, TenantId};
+use crate::store::row::CredentialsRow;
+use crate::store::{
+    CredentialStore, CredentialsSet, GenesysLink, StoreResult, StoredCredentials, Written,
+};
+use crate::telemetry::metrics::timed_query;
+
+const CURRENT: &str = "\
+    SELECT c.id, c.version, c.credentials \
+    FROM tenant_credentials c JOIN tenants t ON t.id = c.tenant_id \
+    WHERE c.tenant_id = ?1 AND c.credential_type = ?2 AND t.status = 'active'";
+// A version that is in the history already was put there by hand; it stays as it is.
+const SUPERSEDE: &str = "\
+    INSERT OR IGNORE INTO tenant_credential_history \
+        (tenant_id, credential_type, version, id, credentials, valid_from) \
+    SELECT tenant_id, credential_type, version, id, credentials, updated_at \
+    FROM tenant_credentials WHERE tenant_id = ?1 AND credential_type = ?2";
+// The current version has just joined the history, so one more than its highest is the next one:
+// after a revocation too.
+const SET: &str = "\
+    INSERT INTO tenant_credentials (tenant_id, credential_type, credentials, version) \
+    VALUES (?1, ?2, ?3, ( \
+        SELECT coalesce(max(version), 0) + 1 FROM tenant_credential_history \
+        WHERE tenant_id = ?1 AND credential_type = ?2)) \
+    ON CONFLICT (tenant_id, credential_type) \
+    DO UPDATE SET credentials = excluded.credentials, version = excluded.version \
+    RETURNING id, version";
+
+#[async_trait]
+impl CredentialStore for Sqlite {
+    async fn credentials(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+    ) -> StoreResult<Option<StoredCredentials>> {
+        let mut connection = self.readers.acquire().await?;
+        timed_query("credentials", find(&mut connection, tenant, kind)).await
+    }
+
+    async fn set_credentials(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+        credentials: &Credentials,
+        link: Option<&GenesysLink>,
+    ) -> StoreResult<Option<Written<CredentialsSet>>> {
+        let mut connection = self.writer.acquire().await?;
+        let done = set(&mut connection, tenant, kind, credentials, link);
+        timed_query("set_credentials", done).await
+    }
+}
+
+async fn find(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    kind: CredentialType,
+) -> StoreResult<Option<StoredCredentials>> {
+    let row = sqlx::query_as::<_, CredentialsRow>(CURRENT)
+        .bind(tenant.as_str())
+        .bind(kind.as_str())
+        .fetch_optional(connection)
+        .await?;
+    row.map(StoredCredentials::try_from).transpose()
+}
+
+async fn set(
+    connection: &mut SqliteConnection,
+    id: &TenantId,
+    kind: CredentialType,
+    credentials: &Credentials,
+    link: Option<&GenesysLink>,
+) -> StoreResult<Option<Written<CredentialsSet>>> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    let Some(mut tenant) = by_id(&mut transaction, id).await? else { return Ok(None) };
+    let before = last_number(&mut transaction).await?;
+    if let Some(link) = link {
+        tenant.genesys_integration_id = Some(link.integration_id.clone());
+        tenant.genesys_region = Some(link.region.domain().to_owned());
+        replace(&mut transaction, &tenant).await?;
+    }
+    sqlx::query(SUPERSEDE).bind(id.as_str()).bind(kind.as_str()).execute(&mut *transaction).await?;
+    let (credential, version): (String, i64) = sqlx::query_as(SET)
+        .bind(id.as_str())
+        .bind(kind.as_str())
+        .bind(Value::Object(credentials.reveal().clone()).to_string())
+        .fetch_one(&mut *transaction)
+        .await?;
+    let changes = logged_after(&mut transaction, before).await?;
+    let tenant = current(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(Some(Written { value: CredentialsSet { id: credential, version, tenant }, changes }))
+}

@@ -1,0 +1,206 @@
+//! Tenants in SQLite.
+
+use async_trait::async_trait;
+use serde_json::Value;
+use sqlx::{Connection, SqliteConnection, SqlitePool};
+
+use super::changes::{last_number, logged_after};
+use super::{BEGIN, Sqlite};
+use crate::domain::{
+    IntegrationId, NewTenant, PhoneNumberId, Status, Tenant, TenantId, TenantPatch,
+};
+use crate::store::patch::patched;
+use crate::store::row::{TenantRow, number};
+use crate::store::{Page, StoreError, StoreResult, Tenants, Written};
+use crate::telemetry::metrics::timed_query;
+
+macro_rules! select_tenant {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, email, status, phone_number_id, display_phone_number, \
+             genesys_integration_id, genesys_org_id, genesys_region, settings, created_at, \
+             updated_at, revision FROM tenants ",
+            $rest
+        )
+    };
+}
+
+const BY_PHONE: &str = select_tenant!("WHERE phone_number_id = ?1 AND status = 'active'");
+const BY_INTEGRATION: &str =
+    select_tenant!("WHERE genesys_integration_id = ?1 AND status = 'active'");
+const BY_ID: &str = select_tenant!("WHERE id = ?1");
+const LIST: &str =
+    select_tenant!("WHERE ?1 IS NULL OR status = ?1 ORDER BY created_at, id LIMIT ?2 OFFSET ?3");
+const COUNT: &str = "SELECT count(*) FROM tenants WHERE ?1 IS NULL OR status = ?1";
+const NONE: &str = "SELECT NOT EXISTS (SELECT 1 FROM tenants)";
+const INSERT: &str = "\
+    INSERT INTO tenants (id, name, email, status, phone_number_id, display_phone_number, \
+        genesys_integration_id, genesys_org_id, genesys_region, settings) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+const UPDATE: &str = "\
+    UPDATE tenants SET name = ?2, email = ?3, status = ?4, phone_number_id = ?5, \
+        display_phone_number = ?6, genesys_integration_id = ?7, genesys_org_id = ?8, \
+        genesys_region = ?9, settings = ?10 WHERE id = ?1";
+const DELETE: &str = "DELETE FROM tenants WHERE id = ?1";
+
+#[async_trait]
+impl Tenants for Sqlite {
+    async fn tenant_by_phone(&self, phone: &PhoneNumberId) -> StoreResult<Option<Tenant>> {
+        let mut connection = self.readers.acquire().await?;
+        timed_query("tenant_by_phone", one(&mut connection, BY_PHONE, phone.as_str())).await
+    }
+
+    async fn tenant_by_integration(&self, id: &IntegrationId) -> StoreResult<Option<Tenant>> {
+        let mut connection = self.readers.acquire().await?;
+        let found = one(&mut connection, BY_INTEGRATION, id.as_str());
+        timed_query("tenant_by_integration", found).await
+    }
+
+    async fn tenant(&self, id: &TenantId) -> StoreResult<Option<Tenant>> {
+        let mut connection = self.readers.acquire().await?;
+        timed_query("tenant", one(&mut connection, BY_ID, id.as_str())).await
+    }
+
+    async fn tenants(&self, page: Page) -> StoreResult<(Vec<Tenant>, u64)> {
+        let mut connection = self.readers.acquire().await?;
+        timed_query("tenants", list(&mut connection, page)).await
+    }
+
+    async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>> {
+        let mut connection = self.writer.acquire().await?;
+        timed_query("create_tenant", create(&mut connection, tenant)).await
+    }
+
+    async fn patch_tenant(
+        &self,
+        id: &TenantId,
+        patch: &TenantPatch,
+    ) -> StoreResult<Option<Written<Tenant>>> {
+        let mut connection = self.writer.acquire().await?;
+        timed_query("patch_tenant", apply(&mut connection, id, patch)).await
+    }
+
+    async fn delete_tenant(&self, id: &TenantId) -> StoreResult<Option<Written<()>>> {
+        let mut connection = self.writer.acquire().await?;
+        timed_query("delete_tenant", delete(&mut connection, id)).await
+    }
+}
+
+async fn one(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    id: &str,
+) -> StoreResult<Option<Tenant>> {
+    let row = sqlx::query_as::<_, TenantRow>(statement).bind(id).fetch_optional(connection).await?;
+    row.map(Tenant::try_from).transpose()
+}
+
+/// The tenant as the running transaction sees it.
+pub(super) async fn by_id(
+    connection: &mut SqliteConnection,
+    id: &TenantId,
+) -> StoreResult<Option<Tenant>> {
+    one(connection, BY_ID, id.as_str()).await
+}
+
+/// The tenant as the running transaction, which wrote it, has left it; triggers included.
+pub(super) async fn current(
+    connection: &mut SqliteConnection,
+    id: &TenantId,
+) -> StoreResult<Tenant> {
+    by_id(connection, id).await?.ok_or(StoreError::Corrupt("tenants: a row is gone"))
+}
+
+async fn list(connection: &mut SqliteConnection, page: Page) -> StoreResult<(Vec<Tenant>, u64)> {
+    let status = page.status.map(Status::as_str);
+    let rows = sqlx::query_as::<_, TenantRow>(LIST)
+        .bind(status)
+        .bind(i64::from(page.limit))
+        .bind(i64::try_from(page.offset).unwrap_or(i64::MAX))
+        .fetch_all(&mut *connection)
+        .await?;
+    let total: i64 = sqlx::query_scalar(COUNT).bind(status).fetch_one(connection).await?;
+    let tenants = rows.into_iter().map(Tenant::try_from).collect::<StoreResult<_>>()?;
+    Ok((tenants, number(total, "tenants: count")?))
+}
+
+pub(super) async fn none(pool: &SqlitePool) -> StoreResult<bool> {
+    Ok(sqlx::query_scalar(NONE).fetch_one(pool).await?)
+}
+
+async fn create(
+    connection: &mut SqliteConnection,
+    tenant: &NewTenant,
+) -> StoreResult<Written<Tenant>> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    let before = last_number(&mut transaction).await?;
+    sqlx::query(INSERT)
+        .bind(tenant.id.as_str())
+        .bind(tenant.name.as_str())
+        .bind(tenant.email.as_ref().map(|email| email.as_str()))
+        .bind(tenant.status.as_str())
+        .bind(tenant.phone_number_id.as_ref().map(PhoneNumberId::as_str))
+        .bind(tenant.display_phone_number.as_ref().map(|text| text.as_str()))
+        .bind(tenant.genesys_integration_id.as_ref().map(IntegrationId::as_str))
+        .bind(tenant.genesys_org_id.as_ref().map(|text| text.as_str()))
+        .bind(tenant.genesys_region.map(|region| region.domain()))
+        .bind(Value::Object(tenant.settings.clone()).to_string())
+        .execute(&mut *transaction)
+        .await?;
+    let changes = logged_after(&mut transaction, before).await?;
+    let value = current(&mut transaction, &tenant.id).await?;
+    transaction.commit().await?;
+    Ok(Written { value, changes })
+}
+
+async fn apply(
+    connection: &mut SqliteConnection,
+    id: &TenantId,
+    patch: &TenantPatch,
+) -> StoreResult<Option<Written<Tenant>>> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    let Some(before) = by_id(&mut transaction, id).await? else { return Ok(None) };
+    let after = patched(&before, patch);
+    if after == before {
+        return Ok(Some(Written { value: before, changes: Vec::new() }));
+    }
+    let last = last_number(&mut transaction).await?;
+    replace(&mut transaction, &after).await?;
+    let changes = logged_after(&mut transaction, last).await?;
+    let value = current(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(Some(Written { value, changes }))
+}
+
+/// Writes every field of a tenant.
+pub(super) async fn replace(connection: &mut SqliteConnection, tenant: &Tenant) -> StoreResult<()> {
+    sqlx::query(UPDATE)
+        .bind(tenant.id.as_str())
+        .bind(&tenant.name)
+        .bind(&tenant.email)
+        .bind(tenant.status.as_str())
+        .bind(tenant.phone_number_id.as_ref().map(PhoneNumberId::as_str))
+        .bind(&tenant.display_phone_number)
+        .bind(tenant.genesys_integration_id.as_ref().map(IntegrationId::as_str))
+        .bind(&tenant.genesys_org_id)
+        .bind(&tenant.genesys_region)
+        .bind(Value::Object(tenant.settings.clone()).to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+async fn delete(
+    connection: &mut SqliteConnection,
+    id: &TenantId,
+) -> StoreResult<Option<Written<()>>> {
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    let before = last_number(&mut transaction).await?;
+    let deleted = sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
+    if deleted.rows_affected() == 0 {
+        return Ok(None);
+    }
+    let changes = logged_after(&mut transaction, before).await?;
+    transaction.commit().await?;
+    Ok(Some(Written { value: (), changes }))
+}

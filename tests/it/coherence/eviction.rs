@@ -1,0 +1,87 @@
+//! A write evicts exactly the keys that it touched.
+
+use std::collections::BTreeMap;
+
+use super::fleet::{
+    DEADLINE, Fleet, by_integration, by_phone, evicted, insert_tenants, masked, put_token,
+};
+use crate::harness::{Replica, eventually};
+
+const TENANTS: usize = 1000;
+/// The one that is written to.
+const WRITTEN: usize = 500;
+
+async fn warm(replica: &Replica) {
+    // Twice: the second round shows that everything is in memory.
+    for round in 0..2 {
+        for n in 1..=TENANTS {
+            for path in [by_phone(n), by_integration(n)] {
+                let answer = replica.get(&path).await.expecting(200);
+                assert!(round == 0 || answer.cache_status().ends_with("detail=l1"), "{path}");
+            }
+        }
+    }
+    for n in [WRITTEN, WRITTEN + 1] {
+        replica.get(&masked(n)).await.expecting(200);
+    }
+}
+
+#[tokio::test]
+async fn one_write_evicts_one_tenant_everywhere() {
+    let Fleet { replicas, database, redis } = Fleet::start().await;
+    insert_tenants(&database, TENANTS).await;
+    let [writer, others @ ..] = &replicas;
+    tokio::join!(warm(writer), warm(&others[0]), warm(&others[1]));
+    let mut before = Vec::new();
+    for replica in others {
+        before.push(replica.metrics().await);
+    }
+
+    put_token(writer, WRITTEN, "second-made-up-token").await;
+
+    for (replica, before) in others.iter().zip(&before) {
+        let what = "the write's keys are evicted";
+        let after = eventually(DEADLINE, what, async || {
+            let now = replica.metrics().await;
+            let credentials = |metrics| -> f64 {
+                ["redis", "notify", "poll"].map(|s| evicted(metrics, "credentials", s)).iter().sum()
+            };
+            (credentials(&now) > credentials(before)).then_some(now)
+        })
+        .await;
+        // Give the slower sources their turn: they find nothing left to evict.
+        eventually(DEADLINE, "the poll has read the change too", async || {
+            let now = replica.metrics().await;
+            let delta = now.delta(before, "tenant_changes_received_total", &[("source", "poll")]);
+            delta >= 1.0
+        })
+        .await;
+        let name = "tenant_cache_evictions_total";
+        let by_kind: BTreeMap<&str, f64> = ["phone", "integration", "credentials", "tenant"]
+            .map(|kind| (kind, after.delta(before, name, &[("tier", "l1"), ("kind", kind)])))
+            .into();
+        let exactly = [("phone", 1.0), ("integration", 1.0), ("credentials", 1.0), ("tenant", 0.0)];
+        assert_eq!(by_kind, exactly.into());
+
+        // The other lookups are still hits: all but two, and of the written tenant both are new.
+        let mut hits = 0;
+        for n in 1..=TENANTS {
+            for path in [by_phone(n), by_integration(n)] {
+                let answer = replica.get(&path).await.expecting(200);
+                let hit = answer.cache_status().ends_with("detail=l1");
+                assert_eq!(hit, n != WRITTEN, "{path}: {}", answer.cache_status());
+                hits += usize::from(hit);
+            }
+        }
+        assert_eq!(hits, 2 * TENANTS - 2);
+        let neighbour = replica.get(&masked(WRITTEN + 1)).await;
+        assert!(neighbour.cache_status().ends_with("detail=l1"));
+        let written = replica.get(&masked(WRITTEN)).await;
+        assert_eq!(written.cache_status(), "tenant-service; fwd=miss");
+        assert_eq!(written.json()["access_token"], "***oken");
+    }
+
+    for command in ["keys", "scan", "flushdb", "flushall", "hscan", "sscan", "zscan", "randomkey"] {
+        assert_eq!(redis.command_count(command).await, 0, "{command}");
+    }
+}

@@ -1,0 +1,127 @@
+//! What these tests share: replicas on one database, and what to ask them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Cluster, Database, Metrics, Postgres, Redis, Replica, eventually};
+
+/// Long enough for any machine; a test that needs it has failed already.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Three replicas on a database and a Redis server of their own.
+pub struct Fleet {
+    pub replicas: [Replica; 3],
+    pub database: Database,
+    pub redis: Redis,
+}
+
+impl Fleet {
+    pub async fn start() -> Self {
+        let (database, redis) = (Postgres::database().await, Redis::start().await);
+        let replicas = Cluster::start(3, &database, Some(&redis)).await;
+        let replicas: [Replica; 3] = replicas.try_into().ok().expect("three were asked for");
+        for replica in &replicas {
+            connected(replica, "redis", true).await;
+            connected(replica, "notify", true).await;
+        }
+        Self { replicas, database, redis }
+    }
+}
+
+/// Waits until a replica says that this source of changes is connected, or is not.
+pub async fn connected(replica: &Replica, source: &str, wanted: bool) {
+    let wanted = if wanted { 1.0 } else { 0.0 };
+    eventually(DEADLINE, "a source of changes connects or disconnects", async || {
+        let found = replica.metrics().await.value("tenant_feed_connected", &[("source", source)]);
+        if (found - wanted).abs() < f64::EPSILON { Ok(()) } else { Err((source, found)) }
+    })
+    .await;
+}
+
+/// A tenant `t{n}` with phone `1000{n}` and integration `i{n}`.
+pub fn tenant(n: usize) -> Value {
+    json!({
+        "id": format!("t{n}"),
+        "name": format!("Tenant {n}"),
+        "phone_number_id": phone(n),
+        "genesys_integration_id": format!("i{n}"),
+    })
+}
+
+pub fn phone(n: usize) -> String {
+    format!("1000{n}")
+}
+
+pub fn by_phone(n: usize) -> String {
+    format!("/api/tenants/by-phone/{}", phone(n))
+}
+
+pub fn by_integration(n: usize) -> String {
+    format!("/api/tenants/by-integration/i{n}")
+}
+
+pub fn masked(n: usize) -> String {
+    format!("/api/tenants/t{n}/credentials?type=whatsapp")
+}
+
+pub fn full(n: usize) -> String {
+    format!("/api/tenants/t{n}/credentials/whatsapp")
+}
+
+/// Inserts tenants `t1` to `t{count}` as `psql` would, with whatsapp credentials.
+pub async fn insert_tenants(database: &Database, count: usize) {
+    database
+        .execute(&format!(
+            "INSERT INTO tenants (id, name, phone_number_id, genesys_integration_id)
+             SELECT 't' || n, 'Tenant ' || n, '1000' || n, 'i' || n FROM generate_series(1, {count}) n"
+        ))
+        .await;
+    database
+        .execute(
+            "INSERT INTO tenant_credentials (id, tenant_id, credential_type, credentials, version)
+             SELECT gen_random_uuid(), id, 'whatsapp', '{\"access_token\": \"first-made-up-token\"}', 1
+             FROM tenants",
+        )
+        .await;
+}
+
+/// Writes whatsapp credentials through this replica.
+pub async fn put_token(replica: &Replica, n: usize, token: &str) -> Answer {
+    let body = json!({"type": "whatsapp", "credentials": {"access_token": token}});
+    replica.put_json(&format!("/api/tenants/t{n}/credentials"), &body).await.expecting(200)
+}
+
+/// Waits until an answer of this replica is as wanted.
+pub async fn sees<T>(
+    replica: &Replica,
+    path: &str,
+    what: &str,
+    wanted: impl Fn(&Answer) -> Option<T>,
+) -> T {
+    eventually(DEADLINE, what, async || {
+        let answer = replica.get(path).await;
+        wanted(&answer).ok_or_else(|| (answer.status, answer.text()))
+    })
+    .await
+}
+
+/// Waits until this replica resolves a path to this tenant, or (`None`) to nobody.
+pub async fn resolves(replica: &Replica, path: &str, to: Option<&str>) {
+    sees(replica, path, "a lookup is right", |answer| match to {
+        Some(id) => (answer.status == 200 && answer.json()["id"] == id).then_some(()),
+        None => (answer.status == 404).then_some(()),
+    })
+    .await;
+}
+
+/// How many entries of L1 this delivery has removed.
+pub fn evicted(metrics: &Metrics, kind: &str, source: &str) -> f64 {
+    let labels = [("tier", "l1"), ("kind", kind), ("source", source)];
+    metrics.value("tenant_cache_evictions_total", &labels)
+}
+
+/// How many reads of the database this statement stands for.
+pub fn reads(metrics: &Metrics, query: &str) -> f64 {
+    metrics.value("tenant_store_query_seconds_count", &[("query", query)])
+}

@@ -1,0 +1,10 @@
+//! Caches, changes and evictions, over several replicas.
+
+mod eviction;
+mod fleet;
+mod gate;
+mod moves;
+mod redis_loss;
+mod refill;
+mod sources;
+mod stampede;

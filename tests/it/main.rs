@@ -1,0 +1,17 @@
+//! Every test that needs more than one module: through the front door, on real servers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a test that meets what it does not expect ends"
+)]
+
+#[path = "../harness/mod.rs"]
+pub mod harness;
+#[path = "../harness/tests.rs"]
+mod harness_tests;
+
+mod coherence;
+mod http;
+mod layers;
