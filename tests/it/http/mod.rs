@@ -9,17 +9,35 @@ mod scopes;
 mod tenants;
 mod wire;
 
+use std::ops::Deref;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Postgres, Replica};
+use crate::harness::{Answer, Database, Postgres, Replica};
 
 /// The prefixes of tenant paths.
 const PREFIXES: [&str; 2] = ["/api/tenants", "/tenants"];
 
+/// A replica, and the database that has to outlive it.
+struct OnStore {
+    replica: Replica,
+    _database: Option<Database>,
+}
+
+impl Deref for OnStore {
+    type Target = Replica;
+
+    fn deref(&self) -> &Replica {
+        &self.replica
+    }
+}
+
 /// A replica on each store: the embedded one and Postgres. The contract is the same.
-async fn stores() -> [Replica; 2] {
+async fn stores() -> [OnStore; 2] {
+    let embedded = Replica::builder().start().await;
     let database = Postgres::database().await;
-    [Replica::builder().start().await, Replica::builder().database(&database).start().await]
+    let replica = Replica::builder().database(&database).start().await;
+    [OnStore { replica: embedded, _database: None }, OnStore { replica, _database: Some(database) }]
 }
 
 /// Every path under which a tenant path answers: `rest` begins with a slash, or is empty.
