@@ -101,7 +101,6 @@ pub fn operations() -> Vec<Operation> {
 ///
 /// # Panics
 /// Where two operations claim the same path and method, which a test rules out.
-#[must_use]
 pub fn router(state: AppState) -> Router {
     let state = Arc::new(state);
     let mut paths: BTreeMap<&'static str, Vec<Operation>> = BTreeMap::new();

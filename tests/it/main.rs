@@ -13,4 +13,5 @@ pub mod harness;
 mod harness_tests;
 
 mod coherence;
+mod http;
 mod layers;

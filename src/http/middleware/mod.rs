@@ -91,7 +91,7 @@ impl Endpoint {
         match timeout_at((began + self.limit).into(), work).await {
             Ok(Ok(response)) => response,
             // Its message, which may quote a value, is the panic hook's business.
-            Ok(Err(_)) => Problem::internal("the handler panicked".to_owned()).into_response(),
+            Ok(Err(_)) => Problem::internal(Some("the handler panicked")).into_response(),
             Err(_) => Problem::timeout().into_response(),
         }
     }
