@@ -2,8 +2,8 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::disallowed_methods,
     clippy::expect_used,
-    clippy::missing_panics_doc,
     reason = "a test that meets what it does not expect ends"
 )]
 
