@@ -15,3 +15,4 @@ mod harness_tests;
 mod coherence;
 mod http;
 mod layers;
+mod store;
