@@ -16,3 +16,4 @@ mod coherence;
 mod http;
 mod layers;
 mod process;
+mod store;
