@@ -24,7 +24,7 @@ pub(super) struct Bed {
 }
 
 pub(super) enum Backend {
-    Postgres(Postgres, Database),
+    Postgres(Box<Postgres>, Database),
     Sqlite(Sqlite, #[expect(dead_code, reason = "removes the folder when dropped")] Scratch),
 }
 
@@ -33,7 +33,10 @@ impl Bed {
         let database = harness::Postgres::database().await;
         let store = connect(&database);
         store.migrate().await.unwrap();
-        Self { store: Arc::new(store.clone()), backend: Backend::Postgres(store, database) }
+        Self {
+            store: Arc::new(store.clone()),
+            backend: Backend::Postgres(Box::new(store), database),
+        }
     }
 
     pub(super) async fn sqlite() -> Self {
@@ -49,7 +52,10 @@ impl Bed {
             Backend::Postgres(..) => {
                 let database = harness::Postgres::empty_database().await;
                 let store = connect(&database);
-                Self { store: Arc::new(store.clone()), backend: Backend::Postgres(store, database) }
+                Self {
+                    store: Arc::new(store.clone()),
+                    backend: Backend::Postgres(Box::new(store), database),
+                }
             }
             Backend::Sqlite(..) => {
                 let folder = Scratch::new("store");

@@ -91,13 +91,13 @@ pub(super) async fn pruning_leaves_a_horizon(bed: &Bed) {
     .await
     .unwrap();
 
-    let century = Duration::from_secs(100 * 366 * 24 * 3600);
+    let century = Duration::from_hours(100 * 366 * 24);
     assert_eq!(bed.store.prune_log(century).await.unwrap(), Some(0));
     // Several batches. Transactions of other databases of the server, which other tests may have
     // open, count as running ones.
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     let mut pruned = 0;
-    eventually(Duration::from_secs(60), "all but the young row are pruned", async || {
+    eventually(Duration::from_mins(1), "all but the young row are pruned", async || {
         pruned += bed.store.prune_log(hour).await.unwrap().unwrap_or_default();
         pruned == 6_000
     })

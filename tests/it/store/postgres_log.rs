@@ -140,7 +140,7 @@ async fn one_replica_prunes_at_a_time_and_never_what_may_be_unread() {
     let old = "UPDATE tenant_changes SET occurred_at = '2020-01-01'";
     database.execute(old).await;
     // A cursor whose transaction is still running has not read past it.
-    let hour = Duration::from_secs(3600);
+    let hour = Duration::from_hours(1);
     assert_eq!(store.prune_log(hour).await.unwrap(), Some(0));
     open.commit().await.unwrap();
     database.execute(old).await;
