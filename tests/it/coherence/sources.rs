@@ -154,13 +154,19 @@ async fn what_psql_changes_is_seen_everywhere() {
              WHERE tenant_id = 't1'",
         )
         .await;
-    for replica in replicas {
-        sees(replica, &by_phone(1), "psql's change", |a| (a.status == 404).then_some(())).await;
-        sees(replica, &full(1), "psql's credentials", |answer| {
-            (answer.json()["access_token"] == "by-psql").then_some(())
-        })
-        .await;
-    }
+    let everywhere = async {
+        for replica in replicas {
+            sees(replica, &by_phone(1), "psql's change", |a| (a.status == 404).then_some(())).await;
+            sees(replica, &full(1), "psql's credentials", |answer| {
+                (answer.json()["access_token"] == "by-psql").then_some(())
+            })
+            .await;
+        }
+    };
+    let bound = Duration::from_secs(10);
+    tokio::time::timeout(bound, everywhere)
+        .await
+        .expect("within STALENESS_BOUND_MS of the harness");
 
     // A truncation names no keys: everything goes.
     database.execute("TRUNCATE tenants CASCADE").await;
