@@ -44,8 +44,8 @@ impl RequestId {
 
     /// The id as the answer's header.
     #[must_use]
-    pub fn into_header(self) -> HeaderValue {
-        self.0
+    pub fn to_header(&self) -> HeaderValue {
+        self.0.clone()
     }
 }
 
