@@ -83,6 +83,14 @@ CREATE TABLE tenant_changes (
 CREATE INDEX tenant_changes_xid_idx ON tenant_changes (xid, seq);
 CREATE INDEX tenant_changes_occurred_at_idx ON tenant_changes (occurred_at);
 
+-- One row that a crash of the server empties, as it does every unlogged table. The server may hand out
+-- transaction ids again whose transactions it has lost, so what a replica read before says nothing
+-- any more; a replica that finds another row here, or none, starts over.
+CREATE UNLOGGED TABLE tenant_changes_incarnation (
+    one_row boolean PRIMARY KEY DEFAULT true CHECK (one_row),
+    incarnation text NOT NULL
+);
+
 -- Rows of transactions below pruned_below may be gone. Transaction ids mean something in one
 -- database only, so the row says in which: a dump that is restored elsewhere brings numbers along
 -- that would otherwise lie ahead of every cursor there.

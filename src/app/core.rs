@@ -1,10 +1,11 @@
 //! The service without its transport: what `serve` and the commands share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use secrecy::ExposeSecret;
-use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cache::l2::{self, L2};
@@ -30,14 +31,14 @@ pub struct Core {
     pub l2: Option<Arc<L2>>,
     /// LISTEN and NOTIFY, with Postgres.
     pub postgres: Option<PostgresFeed>,
-    /// Writes and loads under way.
-    pub tracker: TaskTracker,
+    /// Writes under way. (Loads need not be waited for.)
+    pub writes: TaskTracker,
 }
 
 /// What the feed needs of Postgres.
 pub struct PostgresFeed {
-    /// A pool of one direct connection.
-    pub listen_pool: PgPool,
+    /// Where to listen.
+    pub postgres: Postgres,
     /// Sends what is queued.
     pub notify: NotifyTask,
 }
@@ -52,8 +53,7 @@ impl Core {
             Database::Postgres { url } => {
                 let store = Postgres::connect(url, CONNECTIONS)?;
                 store.migrate().await?;
-                let pools = (store.pool().clone(), store.listener_pool());
-                (Arc::new(store), Some(pools))
+                (Arc::new(store.clone()), Some(store))
             }
             Database::Sqlite { path, .. } => {
                 let store = Sqlite::open(path).await?;
@@ -61,43 +61,52 @@ impl Core {
                 (Arc::new(store), None)
             }
         };
+        let database = store.log_head().await.context("reading the change log")?.identity.database;
         let l2 = match &config.redis {
             Some(redis) => {
                 let info = l2::connect_info(redis.url.expose_secret())
                     .context("REDIS_URL can't be used")?;
                 let client = redis::Client::open(info).context("REDIS_URL can't be used")?;
-                Some(Arc::new(L2::new(client, &redis.prefix)))
+                Some(Arc::new(L2::new(client, &redis.prefix, &database)))
             }
             None => None,
         };
-        let tracker = TaskTracker::new();
+        let (writes, loads) = (TaskTracker::new(), TaskTracker::new());
         let ttl = Ttl { present: config.cache.ttl, absent: config.cache.negative_ttl };
         let l1 = L1::new(config.cache.capacity);
-        let cache = Arc::new(Tiered::new(l1, l2.clone(), ttl, tracker.clone()));
+        let cache = Arc::new(Tiered::new(l1, l2.clone(), ttl, loads));
         // Not INSTANCE_ID: two processes of one name must not ignore each other's changes.
         let origin = uuid::Uuid::new_v4().to_string();
-        let applier = Arc::new(Applier::new(Arc::clone(&cache), origin));
+        let applier = Arc::new(Applier::new(Arc::clone(&cache), origin, &database));
         let (queue, postgres) = match postgres {
-            Some((pool, listen_pool)) => {
-                let (queue, notify) = notify_queue(pool);
-                (Some(queue), Some(PostgresFeed { listen_pool, notify }))
+            Some(postgres) => {
+                let (queue, notify) = notify_queue(postgres.clone());
+                (Some(queue), Some(PostgresFeed { postgres, notify }))
             }
             None => (None, None),
         };
         let publisher = Publisher::new(Arc::clone(&applier), queue);
-        let service = Service::new(Arc::clone(&store), cache, publisher, tracker.clone());
-        Ok(Self { store, service, applier, l2, postgres, tracker })
+        let service = Service::new(Arc::clone(&store), cache, publisher, writes.clone());
+        Ok(Self { store, service, applier, l2, postgres, writes })
     }
 
     /// Ends a core that serves nobody: finishes what was begun, tells what was queued.
     pub async fn close(self) {
-        self.tracker.close();
-        self.tracker.wait().await;
+        self.writes.close();
+        self.writes.wait().await;
         if let Some(postgres) = self.postgres {
-            let stop = tokio_util::sync::CancellationToken::new();
+            let stop = CancellationToken::new();
             stop.cancel();
             postgres.notify.run(stop).await;
         }
-        self.store.close().await;
+        close_store(self.store.as_ref()).await;
+    }
+}
+
+/// Ends the connections. One that no longer answers must not keep the process from ending.
+pub async fn close_store(store: &dyn Store) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    if tokio::time::timeout(PATIENCE, store.close()).await.is_err() {
+        tracing::warn!("connections to the database took too long to end and were cut off");
     }
 }

@@ -8,12 +8,14 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::core::close_store;
 use super::lifecycle::{DRAIN_PATIENCE, Lifecycle, WRITES_PATIENCE, asked_to_end};
 use super::{Core, DEMO, banner, seed};
 use crate::config::{Config, Database};
-use crate::feed::{ListenTask, PollTask, Proof, SubscribeTask, prune};
+use crate::feed::{Applier, ListenTask, PollTask, Proof, SubscribeTask, prune};
 use crate::http;
 use crate::service::Service;
+use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{self, CACHE_ENTRIES, PROOF_AGE, gauge_of};
 
 /// Serves until the process is asked to end, then finishes what is in flight.
@@ -29,20 +31,15 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     }
 
     let mut lifecycle = Lifecycle::default();
-    let Core { store, service, applier, l2, postgres, tracker } = core;
-    let poll = PollTask::begin(
-        Arc::clone(&store),
-        Arc::clone(&applier),
-        config.feed.poll_interval,
-        config.feed.staleness_bound,
-    );
+    let Core { store, service, applier, l2, postgres, writes } = core;
+    let poll = PollTask::begin(Arc::clone(&store), Arc::clone(&applier), config.feed.poll_interval);
     // The baseline before anything is cached, and before Redis is believed.
     let poll = poll.await.context("reading the change log")?;
     let proof = poll.proof();
     if let Some(l2) = &l2 {
         // The first requests find it connected; if it can't be, the supervisor goes on trying.
         if let Err(error) = l2.connect().await {
-            tracing::warn!(%error, "Redis is out of reach; serving without it");
+            tracing::warn!(error = chain(&error), "Redis is out of reach; serving without it");
         }
         let supervised = Arc::clone(l2);
         lifecycle.supervise("redis", |stop| supervised.supervise(stop));
@@ -50,14 +47,15 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         lifecycle.supervise("redis subscription", |stop| task.run(stop));
     }
     if let Some(postgres) = postgres {
-        let task = ListenTask { pool: postgres.listen_pool, applier: Arc::clone(&applier) };
+        let task = ListenTask { postgres: postgres.postgres, applier: Arc::clone(&applier) };
         lifecycle.supervise("listen", |stop| task.run(stop));
         lifecycle.supervise("notify", |stop| postgres.notify.run(stop));
     }
     lifecycle.supervise("poll", |stop| poll.run(stop));
     let (pruned, retention) = (Arc::clone(&store), config.feed.retention);
     lifecycle.supervise("prune", |stop| prune(pruned, retention, stop));
-    lifecycle.supervise("gauges", |stop| gauges(applier, proof, recorder.clone(), stop));
+    let watch = Watch { applier, proof, bound: config.feed.staleness_bound };
+    lifecycle.supervise("watch", |stop| watch.run(recorder.clone(), stop));
 
     let listener = TcpListener::bind(config.http.address).await.with_context(|| {
         format!("listening on {} (HOST, PORT); is another process there?", config.http.address)
@@ -66,12 +64,12 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     banner::show(&config, address, service.health().await);
 
     let outcome = answer(listener, &config, &service, recorder, &mut lifecycle).await;
-    tracker.close();
-    if tokio::time::timeout(WRITES_PATIENCE, tracker.wait()).await.is_err() {
+    writes.close();
+    if tokio::time::timeout(WRITES_PATIENCE, writes.wait()).await.is_err() {
         tracing::warn!("writes took too long to finish and were cut off");
     }
     lifecycle.stop().await;
-    store.close().await;
+    close_store(store.as_ref()).await;
     tracing::info!("stopped");
     outcome
 }
@@ -116,27 +114,37 @@ async fn answer(
     outcome
 }
 
-/// Keeps the gauges current that no event does.
-async fn gauges(
-    applier: Arc<crate::feed::Applier>,
+/// Looks after what no event tells of: gauges, and a proof that grows too old.
+struct Watch {
+    applier: Arc<Applier>,
     proof: Arc<Proof>,
-    recorder: PrometheusHandle,
-    stop: CancellationToken,
-) {
-    let (age, entries) = (gauge_of(PROOF_AGE, &[]), gauge_of(CACHE_ENTRIES, &[("tier", "l1")]));
-    let mut tick = tokio::time::interval(Duration::from_millis(250));
-    let mut ticks = 0_u32;
-    while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        age.set(proof.age().as_secs_f64());
-        // Fewer than 2^52 entries fit any memory.
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "far below the limit of a float's integers"
-        )]
-        entries.set(applier.cache().l1().len() as f64);
-        ticks = ticks.wrapping_add(1);
-        if ticks.is_multiple_of(20) {
-            recorder.run_upkeep();
+    bound: Duration,
+}
+
+impl Watch {
+    async fn run(self, recorder: PrometheusHandle, stop: CancellationToken) {
+        let (age, entries) = (gauge_of(PROOF_AGE, &[]), gauge_of(CACHE_ENTRIES, &[("tier", "l1")]));
+        let mut tick = tokio::time::interval(Duration::from_millis(250));
+        let (mut ticks, mut late) = (0_u32, false);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            let proof_age = self.proof.age();
+            age.set(proof_age.as_secs_f64());
+            // Once an outage, not once a look.
+            match (late, proof_age > self.bound) {
+                (false, true) => tracing::error!(
+                    "the change log has not been read within STALENESS_BOUND_MS; answers may be old"
+                ),
+                (true, false) => tracing::info!("the change log is being read again"),
+                _ => {}
+            }
+            late = proof_age > self.bound;
+            // Fewer than 2^52 entries fit any memory.
+            #[expect(clippy::cast_precision_loss, reason = "far below a float's last integer")]
+            entries.set(self.applier.cache().l1().len() as f64);
+            ticks = ticks.wrapping_add(1);
+            if ticks.is_multiple_of(20) {
+                recorder.run_upkeep();
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use moka::Expiry;
 use tokio::sync::watch;
 
@@ -83,9 +84,12 @@ pub(super) enum Entered {
     Lead(Epoch, watch::Sender<Option<FlightResult>>),
 }
 
+type Entries = moka::sync::Cache<CacheKey, Entry>;
+
 /// The memory tier.
 pub struct L1 {
-    entries: moka::sync::Cache<CacheKey, Entry>,
+    entries: ArcSwap<Entries>,
+    capacity: u64,
     stripes: Box<[Mutex<Stripe<CacheKey, FlightHandle>>]>,
     hasher: RandomState,
 }
@@ -94,22 +98,15 @@ impl L1 {
     /// A cache of at most `capacity` bytes, by estimate.
     #[must_use]
     pub fn new(capacity: u64) -> Self {
-        let entries = moka::sync::Cache::builder()
-            .max_capacity(capacity)
-            .weigher(|key: &CacheKey, entry: &Entry| {
-                let bytes = key.text_len() + entry.cached.weight() + ENTRY_OVERHEAD;
-                u32::try_from(bytes).unwrap_or(u32::MAX)
-            })
-            .expire_after(OwnTtl)
-            .build();
+        let entries = ArcSwap::from_pointee(empty(capacity));
         let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
-        Self { entries, stripes, hasher: RandomState::new() }
+        Self { entries, capacity, stripes, hasher: RandomState::new() }
     }
 
     /// The entry under `key`.
     #[must_use]
     pub fn get(&self, key: &CacheKey) -> Option<Cached> {
-        self.entries.get(key).map(|entry| entry.cached)
+        self.entries.load().get(key).map(|entry| entry.cached)
     }
 
     /// After a miss: notes the epoch, and joins or begins the load of `key`.
@@ -138,7 +135,7 @@ impl L1 {
         let stripe = self.stripe(key);
         let stored = stripe.may_store(began);
         if stored {
-            self.entries.insert(key.clone(), Entry { cached, ttl });
+            self.entries.load().insert(key.clone(), Entry { cached, ttl });
         }
         drop(stripe);
         stored
@@ -154,24 +151,29 @@ impl L1 {
     pub fn evict(&self, key: &CacheKey) -> bool {
         let mut stripe = self.stripe(key);
         stripe.evict();
-        self.entries.remove(key).is_some()
+        self.entries.load().remove(key).is_some()
     }
 
-    /// Evicts everything.
+    /// Evicts everything, by putting an empty cache in its place. (moka's `invalidate_all` marks
+    /// entries as dead and removes them in one go at a later call, which takes seconds where there
+    /// are many; and an insert over a dead entry shows that one again for a moment.)
     pub fn clear(&self) {
+        let replacement = Arc::new(empty(self.capacity));
         // All locks at once, in order: no fill comes between the epochs and the entries.
         let mut stripes: Vec<_> = self.stripes.iter().map(lock).collect();
         for stripe in &mut stripes {
             stripe.evict();
         }
-        self.entries.invalidate_all();
+        let full = self.entries.swap(replacement);
+        drop(stripes);
+        // Freeing a million entries takes a while, and nobody has to wait for it.
+        std::thread::spawn(move || drop(full));
     }
 
     /// How many entries there are, about.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.entries.run_pending_tasks();
-        self.entries.entry_count()
+        self.entries.load().entry_count()
     }
 
     /// Whether there is none, about.
@@ -186,6 +188,17 @@ impl L1 {
         let index = (self.hasher.hash_one(key) % STRIPES as u64) as usize;
         lock(&self.stripes[index])
     }
+}
+
+fn empty(capacity: u64) -> Entries {
+    moka::sync::Cache::builder()
+        .max_capacity(capacity)
+        .weigher(|key: &CacheKey, entry: &Entry| {
+            let bytes = key.text_len() + entry.cached.weight() + ENTRY_OVERHEAD;
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        })
+        .expire_after(OwnTtl)
+        .build()
 }
 
 /// A poisoned stripe is as good as any: each change of it is one step.

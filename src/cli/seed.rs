@@ -6,6 +6,8 @@ use anyhow::Context;
 
 use crate::app::{Core, DEMO, SeedReport, seed};
 use crate::config::Options;
+use crate::service::Service;
+use crate::telemetry::logging::chain;
 
 /// Loads tenants and credentials from JSON files, through the service: validated like any request,
 /// and told to all replicas.
@@ -40,14 +42,21 @@ impl Command {
         if let Some(l2) = &core.l2
             && let Err(error) = l2.connect().await
         {
-            tracing::warn!(%error, "Redis is out of reach; replicas learn of this by other sources");
+            let error = chain(&error);
+            tracing::warn!(error, "Redis is out of reach; replicas learn of this by other sources");
         }
-        for (name, text) in files {
-            let SeedReport { created, kept } =
-                seed(&core.service, &text).await.with_context(|| format!("loading {name}"))?;
-            tracing::info!(created, kept, "loaded {name}");
-        }
+        let loaded = load(&core.service, files).await;
+        // Also after a failure: what was committed before it has to be told.
         core.close().await;
-        Ok(())
+        loaded
     }
+}
+
+async fn load(service: &Service, files: Vec<(String, String)>) -> anyhow::Result<()> {
+    for (name, text) in files {
+        let SeedReport { created, kept } =
+            seed(service, &text).await.with_context(|| format!("loading {name}"))?;
+        tracing::info!(created, kept, "loaded {name}");
+    }
+    Ok(())
 }

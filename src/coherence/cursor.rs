@@ -82,7 +82,8 @@ impl FromStr for Snapshot {
 pub struct LogIdentity {
     /// System identifier of the cluster and the database within it.
     pub database: String,
-    /// The timeline: a promotion or a point-in-time recovery starts a new one.
+    /// The timeline, which a promotion or a point-in-time recovery starts anew, and what else
+    /// must not outlive a crash of the server.
     pub timeline: String,
 }
 
@@ -110,8 +111,9 @@ pub enum Restart {
     /// The URL leads to another database than before.
     #[error("this is another database than before")]
     OtherDatabase,
-    /// The server was promoted or recovered to a point in time.
-    #[error("the database is on another timeline than before")]
+    /// The server crashed, was promoted, or was recovered to a point in time. It may have lost
+    /// transactions that it had not acknowledged, and give their ids to others.
+    #[error("the database server has crashed, or was promoted or recovered")]
     OtherTimeline,
     /// The server knows fewer transactions than this replica has seen.
     #[error("the database is behind what this replica has already read")]

@@ -2,26 +2,24 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
-use metrics::{Counter, Gauge, Histogram};
+use metrics::{Counter, Histogram};
 use tokio::sync::Notify;
 
-use super::recent::Recent;
+use super::recent::{Fingerprint, Recent};
 use super::wire::Message;
 use crate::cache::{EvictedBy, Tiered};
 use crate::domain::{CacheKey, Change, ChangeKind};
 use crate::telemetry::metrics::{
-    CHANGE_PROPAGATION, CHANGES_DUPLICATE, CHANGES_RECEIVED, FEED_CONNECTED, counter_of, gauge_of,
-    histogram_of,
+    CHANGE_PROPAGATION, CHANGES_DUPLICATE, CHANGES_RECEIVED, counter_of, histogram_of,
 };
 
 struct SourceStats {
     received: Counter,
     duplicate: Counter,
     propagation: Histogram,
-    connected: Gauge,
 }
 
 /// Applies changes to this replica's cache, each at least once.
@@ -32,20 +30,21 @@ pub struct Applier {
     last_seq: AtomicI64,
     poll_wanted: Notify,
     origin: String,
+    database: RwLock<Arc<str>>,
     stats: [SourceStats; 4],
 }
 
 impl Applier {
-    /// An applier to `cache`. `origin` names this process among all that ever ran.
+    /// An applier to `cache`. `origin` names this process among all that ever ran, `database` the
+    /// one whose log is followed.
     #[must_use]
-    pub fn new(cache: Arc<Tiered>, origin: String) -> Self {
+    pub fn new(cache: Arc<Tiered>, origin: String, database: &str) -> Self {
         let stats = EvictedBy::ALL.map(|source| {
             let label = [("source", source.label())];
             SourceStats {
                 received: counter_of(CHANGES_RECEIVED, &label),
                 duplicate: counter_of(CHANGES_DUPLICATE, &label),
                 propagation: histogram_of(CHANGE_PROPAGATION, &label),
-                connected: gauge_of(FEED_CONNECTED, &label),
             }
         });
         Self {
@@ -54,6 +53,7 @@ impl Applier {
             last_seq: AtomicI64::new(0),
             poll_wanted: Notify::new(),
             origin,
+            database: RwLock::new(database.into()),
             stats,
         }
     }
@@ -62,6 +62,17 @@ impl Applier {
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// The database whose log is followed.
+    #[must_use]
+    pub fn database(&self) -> Arc<str> {
+        Arc::clone(&self.database.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on the log of this database is followed.
+    pub(super) fn follow(&self, database: &str) {
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) = database.into();
     }
 
     /// The cache to which changes are applied.
@@ -79,7 +90,12 @@ impl Applier {
         if message.origin == self.origin {
             return;
         }
-        let Message { change, redis, .. } = message;
+        let Message { change, redis, database, .. } = message;
+        if *database != *self.database() {
+            // Of a database that shares our Redis, or ours was replaced: the log tells.
+            self.want_poll();
+            return;
+        }
         let seq = change.seq;
         self.apply(&[change], source, redis.as_deref()).await;
         let before = self.last_seq.fetch_max(seq, Ordering::Relaxed);
@@ -101,19 +117,24 @@ impl Applier {
     ) -> Option<String> {
         let stats = &self.stats[source as usize];
         stats.received.increment(changes.len() as u64);
-        let new: Vec<&Change> = {
+        let (new, began): (Vec<(&Change, Fingerprint)>, _) = {
             let recent = self.recent();
-            changes.iter().filter(|change| !recent.contains(change.seq)).collect()
+            let marked = changes.iter().map(|change| (change, Fingerprint::of(change)));
+            // This replica's own write is applied whatever a bus has said before.
+            let own = source == EvictedBy::Local;
+            let new = marked.filter(|(_, mark)| own || !recent.contains(*mark)).collect();
+            (new, recent.generation())
         };
         stats.duplicate.increment((changes.len() - new.len()) as u64);
         if new.is_empty() {
             return None;
         }
-        let server = if new.iter().any(|change| change.kind == ChangeKind::Reset) {
+        let server = if new.iter().any(|(change, _)| change.kind == ChangeKind::Reset) {
             self.drop_everything("the change log was told to reset").await;
             None
         } else {
-            let keys: BTreeSet<&CacheKey> = new.iter().flat_map(|change| &change.keys).collect();
+            let keys: BTreeSet<&CacheKey> =
+                new.iter().flat_map(|(change, _)| &change.keys).collect();
             let keys: Vec<CacheKey> = keys.into_iter().cloned().collect();
             // Ahead of the round trip to Redis, to save its time in staleness.
             self.cache.evict(&keys, source);
@@ -123,9 +144,9 @@ impl Applier {
         };
         let now = Timestamp::now();
         let mut recent = self.recent();
-        for change in new {
+        for (change, mark) in new {
             // Only now: a duplicate may be skipped because of this record.
-            recent.insert(change.seq);
+            recent.insert(began, mark);
             let age = now.duration_since(change.occurred_at);
             stats.propagation.record(age.as_secs_f64().max(0.0));
         }
@@ -157,6 +178,7 @@ impl Applier {
         }
         self.cache.clear();
         self.recent().clear();
+        self.last_seq.store(0, Ordering::Relaxed);
     }
 
     /// Has the poll run at once.
@@ -180,10 +202,6 @@ impl Applier {
     /// The poll has seen everything up to this number.
     pub(super) fn seen_up_to(&self, seq: i64) {
         self.last_seq.fetch_max(seq, Ordering::Relaxed);
-    }
-
-    pub(super) fn connected(&self, source: EvictedBy, connected: bool) {
-        self.stats[source as usize].connected.set(if connected { 1.0 } else { 0.0 });
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {

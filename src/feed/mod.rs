@@ -25,6 +25,9 @@ pub use self::proof::Proof;
 pub use self::publish::Publisher;
 pub use self::redis::SubscribeTask;
 
+use crate::cache::EvictedBy;
+use crate::telemetry::metrics::{FEED_CONNECTED, gauge_of};
+
 /// The channel on which changes are announced, in Redis (behind `REDIS_PREFIX`) and in Postgres.
 pub const CHANNEL: &str = "tenant_changes";
 
@@ -44,12 +47,21 @@ impl Backoff {
         Self(FIRST_BACKOFF)
     }
 
-    fn reset(&mut self) {
-        self.0 = FIRST_BACKOFF;
+    /// Begins anew after a connection that has lasted; one that is lost at once counts as a failure.
+    fn reset_after(&mut self, lasted: Duration) {
+        if lasted > HEARTBEAT {
+            self.0 = FIRST_BACKOFF;
+        }
     }
 
     async fn wait(&mut self) {
         tokio::time::sleep(self.0.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         self.0 = (self.0 * 2).min(LONGEST_BACKOFF);
     }
+}
+
+/// Says in the metrics whether a source is connected. One that is not configured is not in them.
+fn connected(source: EvictedBy, connected: bool) {
+    let gauge = gauge_of(FEED_CONNECTED, &[("source", source.label())]);
+    gauge.set(if connected { 1.0 } else { 0.0 });
 }

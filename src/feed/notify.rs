@@ -1,49 +1,63 @@
 //! Changes over Postgres LISTEN/NOTIFY.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgListener, PgNotification};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Applier, Backoff, CHANNEL, HEARTBEAT, HEARTBEAT_PATIENCE};
+use super::{Applier, Backoff, CHANNEL, HEARTBEAT, HEARTBEAT_PATIENCE, connected};
 use crate::cache::EvictedBy;
+use crate::store::{Postgres, StoreError};
+use crate::telemetry::logging::chain;
 
 /// Postgres takes less than 8,000 bytes a notification.
 const LONGEST_PAYLOAD: usize = 7_900;
 /// Stands for changes that fit no notification: the log has them.
 const POLL_NOW: &str = "poll";
+/// So many messages wait at most; what comes then is left to the log.
+const QUEUE: usize = 4_096;
 /// At most so many go with one statement.
 const BATCH: usize = 256;
-/// A statement that takes longer is given up: the polls carry what it would have.
-const SEND_PATIENCE: Duration = Duration::from_secs(5);
+/// A statement that takes longer is given up: the polls carry what it would have. Shorter than the
+/// time that background tasks have to end.
+const SEND_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where messages wait to be sent. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct NotifyQueue(mpsc::UnboundedSender<String>);
+pub struct NotifyQueue {
+    sender: mpsc::Sender<String>,
+    overflowed: Arc<AtomicBool>,
+}
 
 /// Sends what is queued.
 #[derive(Debug)]
 pub struct NotifyTask {
-    pool: PgPool,
-    queue: mpsc::UnboundedReceiver<String>,
+    postgres: Postgres,
+    queue: mpsc::Receiver<String>,
+    overflowed: Arc<AtomicBool>,
 }
 
 /// A queue, and the task that empties it.
 #[must_use]
-pub fn notify_queue(pool: PgPool) -> (NotifyQueue, NotifyTask) {
-    let (sender, queue) = mpsc::unbounded_channel();
-    (NotifyQueue(sender), NotifyTask { pool, queue })
+pub fn notify_queue(postgres: Postgres) -> (NotifyQueue, NotifyTask) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let overflowed = Arc::new(AtomicBool::new(false));
+    let task = NotifyTask { postgres, queue, overflowed: Arc::clone(&overflowed) };
+    (NotifyQueue { sender, overflowed }, task)
 }
 
 impl NotifyQueue {
-    /// Queues a message. The queue holds at most what the writers in flight have committed.
+    /// Queues a message.
     pub(super) fn push(&self, text: String) {
         let text = if text.len() > LONGEST_PAYLOAD { POLL_NOW.to_owned() } else { text };
-        // It fails only when the task is gone, at the end of the process.
-        drop(self.0.send(text));
+        // Full, or at the end of the process closed: the log has it.
+        if self.sender.try_send(text).is_err() {
+            self.overflowed.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -59,27 +73,31 @@ impl NotifyTask {
             if received.is_none() {
                 // Nothing more can be queued, so what follows comes to an end.
                 self.queue.close();
-                if self.queue.recv_many(&mut batch, BATCH).await == 0 {
-                    return;
-                }
+                self.queue.recv_many(&mut batch, BATCH).await;
             }
-            let send = sqlx::query("SELECT pg_notify($1, message) FROM unnest($2::text[]) message")
-                .bind(CHANNEL)
-                .bind(std::mem::take(&mut batch))
-                .execute(&self.pool);
+            if batch.is_empty() {
+                return;
+            }
+            if self.overflowed.swap(false, Ordering::Relaxed) {
+                batch.push(POLL_NOW.to_owned());
+            }
+            let send = self.postgres.notify(CHANNEL, &batch);
             match tokio::time::timeout(SEND_PATIENCE, send).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "NOTIFY failed; polls carry the changes"),
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::warn!(error = chain(&error), "NOTIFY failed; polls carry the changes");
+                }
                 Err(_) => tracing::warn!("NOTIFY took too long; polls carry the changes"),
             }
+            batch.clear();
         }
     }
 }
 
 /// Listens and applies what arrives.
 pub struct ListenTask {
-    /// A pool of its own, of one direct connection (not through a transaction pooler).
-    pub pool: PgPool,
+    /// Where to listen: on a direct connection, not through a transaction pooler.
+    pub postgres: Postgres,
     /// Where changes go.
     pub applier: Arc<Applier>,
 }
@@ -88,32 +106,45 @@ impl ListenTask {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         stop.run_until_cancelled(self.keep_listening()).await;
-        self.pool.close().await;
     }
 
     async fn keep_listening(&self) {
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut said) = (Backoff::new(), false);
         // Heard by this listener alone: proof that what is sent arrives.
         let beat = format!("tenant_beat_{:016x}", fastrand::u64(..));
         loop {
-            if let Ok(Ok(mut listener)) =
-                tokio::time::timeout(HEARTBEAT_PATIENCE, self.connect(&beat)).await
+            let attempt = tokio::time::timeout(HEARTBEAT_PATIENCE, self.connect(&beat)).await;
+            let failure = match attempt {
+                Ok(Ok(mut listener)) => {
+                    said = false;
+                    connected(EvictedBy::Notify, true);
+                    // What was sent while nobody listened is in the log.
+                    self.applier.want_poll();
+                    let since = Instant::now();
+                    self.listen(&mut listener, &beat).await;
+                    self.applier.want_poll();
+                    backoff.reset_after(since.elapsed());
+                    tracing::warn!("LISTEN connection lost; changes arrive by the other sources");
+                    None
+                }
+                Ok(Err(error)) => Some(chain(&StoreError::from(error))),
+                Err(_) => Some("no answer in time".to_owned()),
+            };
+            connected(EvictedBy::Notify, false);
+            // Once an outage, not once an attempt.
+            if let Some(error) = failure
+                && !std::mem::replace(&mut said, true)
             {
-                backoff.reset();
-                self.applier.connected(EvictedBy::Notify, true);
-                // What was sent while nobody listened is in the log.
-                self.applier.want_poll();
-                self.listen(&mut listener, &beat).await;
-                self.applier.want_poll();
-                tracing::warn!("LISTEN connection lost; changes arrive by the other sources");
+                tracing::warn!(error, "LISTEN fails; changes arrive by the other sources");
             }
-            self.applier.connected(EvictedBy::Notify, false);
             backoff.wait().await;
         }
     }
 
+    /// Each listener has a pool of its own. One that is lost may keep its connection, and with it
+    /// the pool's only place, until the network gives it up.
     async fn connect(&self, beat: &str) -> Result<PgListener, sqlx::Error> {
-        let mut listener = PgListener::connect_with(&self.pool).await?;
+        let mut listener = PgListener::connect_with(&self.postgres.listener_pool()).await?;
         // It would hide that notifications were lost in between; we rebuild it, and poll.
         listener.eager_reconnect(false);
         listener.listen_all([CHANNEL, beat]).await?;

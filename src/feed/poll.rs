@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Applier, Proof};
+use super::{Applier, Proof, connected};
 use crate::cache::EvictedBy;
 use crate::coherence::{Cursor, Restart};
 use crate::store::{Store, StoreResult};
+use crate::telemetry::logging::chain;
 
 /// Polls that pushes ask for keep at least this distance.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
@@ -21,10 +22,9 @@ pub struct PollTask {
     store: Arc<dyn Store>,
     applier: Arc<Applier>,
     interval: Duration,
-    bound: Duration,
     cursor: Cursor,
     proof: Arc<Proof>,
-    late: bool,
+    failing: bool,
 }
 
 impl PollTask {
@@ -36,12 +36,11 @@ impl PollTask {
         store: Arc<dyn Store>,
         applier: Arc<Applier>,
         interval: Duration,
-        bound: Duration,
     ) -> StoreResult<Self> {
         let proof = Arc::new(Proof::begun_at(Instant::now()));
         let cursor = Cursor::starting_at(store.log_head().await?);
-        applier.connected(EvictedBy::Poll, true);
-        Ok(Self { store, applier, interval, bound, cursor, proof, late: false })
+        connected(EvictedBy::Poll, true);
+        Ok(Self { store, applier, interval, cursor, proof, failing: false })
     }
 
     /// The age of what this task has proven.
@@ -97,27 +96,25 @@ impl PollTask {
     async fn start_over(&mut self, why: Restart) -> StoreResult<()> {
         tracing::error!(reason = %why, "the change log does not go on where it was left");
         // The new baseline first: a change between it and the drop is in the next poll.
-        self.cursor = Cursor::starting_at(self.store.log_head().await?);
+        let head = self.store.log_head().await?;
+        self.applier.follow(&head.identity.database);
+        self.cursor = Cursor::starting_at(head);
         self.applier.drop_everything(&why.to_string()).await;
         Ok(())
     }
 
     fn report(&mut self, began: Instant, polled: StoreResult<()>) {
-        let connected = polled.is_ok();
-        self.applier.connected(EvictedBy::Poll, connected);
-        if connected {
-            self.proof.renew(began);
-        }
-        // Once an outage, not once a poll.
-        let late = self.proof.age() > self.bound;
-        if late != std::mem::replace(&mut self.late, late) {
-            match polled {
-                Err(error) => tracing::error!(
-                    %error,
-                    "the change log has not been read within STALENESS_BOUND_MS; answers may be old"
-                ),
-                Ok(()) => tracing::info!("the change log is being read again"),
+        connected(EvictedBy::Poll, polled.is_ok());
+        match polled {
+            Ok(()) => {
+                self.proof.renew(began);
+                self.failing = false;
             }
+            // Once an outage, not once a poll.
+            Err(error) if !std::mem::replace(&mut self.failing, true) => {
+                tracing::warn!(error = chain(&error), "the change log can't be read");
+            }
+            Err(_) => {}
         }
     }
 }
@@ -134,7 +131,9 @@ pub async fn prune(store: Arc<dyn Store>, retention: Duration, stop: Cancellatio
         match store.prune_log(retention).await {
             Ok(Some(rows)) if rows > 0 => tracing::info!(rows, "pruned the change log"),
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "pruning the change log failed"),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "pruning the change log failed");
+            }
         }
     }
 }

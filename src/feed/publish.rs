@@ -21,14 +21,23 @@ impl Publisher {
         Self { applier, notify }
     }
 
+    /// A write whose outcome is unknown may have been committed: the log has to be asked.
+    pub fn outcome_unknown(&self) {
+        self.applier.want_poll();
+    }
+
     /// Evicts here and in L2, then publishes on both buses. Must run to its end whatever the client
     /// does; what it cannot deliver, the polls of the others find.
     pub async fn after_commit(&self, changes: &[Change]) {
         let redis = self.applier.apply(changes, EvictedBy::Local, None).await;
         self.applier.wrote(changes);
         for change in changes {
-            let origin = self.applier.origin().to_owned();
-            let message = Message { origin, redis: redis.clone(), change: change.clone() };
+            let message = Message {
+                origin: self.applier.origin().to_owned(),
+                database: self.applier.database().to_string(),
+                redis: redis.clone(),
+                change: change.clone(),
+            };
             let Some(text) = message.encode() else { continue };
             if let Some(l2) = self.applier.cache().l2() {
                 // A failure drops the connection, which is logged there.

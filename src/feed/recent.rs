@@ -1,57 +1,116 @@
 //! Which changes have been applied, to tell duplicates.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The sequence numbers of the last applied changes, up to a limit.
+use crate::domain::Change;
+
+/// What tells one change from another. Not its number alone: a message on a bus may have been made
+/// up, or come from another log, and must not pass for the change of that number in ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// Of this change.
+    pub fn of(change: &Change) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (change.seq, change.xid, &change.keys).hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+/// Counts how often everything was forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Generation(u64);
+
+/// The last changes that were applied to their end, up to a limit.
 ///
 /// A change that fell out of it is applied once more when it comes again, which is harmless.
 #[derive(Debug, Default)]
 pub struct Recent {
-    known: HashSet<i64>,
-    order: VecDeque<i64>,
+    generation: Generation,
+    known: HashSet<Fingerprint>,
+    order: VecDeque<Fingerprint>,
 }
 
 impl Recent {
     const LIMIT: usize = 65_536;
 
-    /// Whether this change was applied to the end.
-    pub fn contains(&self, seq: i64) -> bool {
-        self.known.contains(&seq)
+    /// To be noted before changes are applied.
+    pub const fn generation(&self) -> Generation {
+        self.generation
     }
 
-    /// Records a change that was applied to the end.
-    pub fn insert(&mut self, seq: i64) {
-        if self.known.insert(seq) {
-            self.order.push_back(seq);
-            if self.order.len() > Self::LIMIT
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.known.remove(&oldest);
-            }
+    /// Whether this change was applied to its end.
+    pub fn contains(&self, change: Fingerprint) -> bool {
+        self.known.contains(&change)
+    }
+
+    /// Records a change that was applied to its end, unless everything was forgotten since it began.
+    pub fn insert(&mut self, began: Generation, change: Fingerprint) {
+        if began != self.generation || !self.known.insert(change) {
+            return;
+        }
+        self.order.push_back(change);
+        if self.order.len() > Self::LIMIT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
         }
     }
 
-    /// Forgets everything: the numbers of another log mean other changes.
+    /// Forgets everything.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { generation: Generation(self.generation.0 + 1), ..Self::default() };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ChangeKind;
 
     #[test]
     fn remembers_up_to_its_limit() {
-        let limit = i64::try_from(Recent::LIMIT).unwrap();
+        let limit = Recent::LIMIT as u64;
         let mut recent = Recent::default();
-        for seq in 0..=limit {
-            recent.insert(seq);
-            recent.insert(seq);
+        let began = recent.generation();
+        for number in 0..=limit {
+            recent.insert(began, Fingerprint(number));
+            recent.insert(began, Fingerprint(number));
         }
-        assert!(!recent.contains(0));
-        assert!(recent.contains(1) && recent.contains(limit));
+        assert!(!recent.contains(Fingerprint(0)));
+        assert!(recent.contains(Fingerprint(1)) && recent.contains(Fingerprint(limit)));
+    }
+
+    #[test]
+    fn what_began_before_everything_was_forgotten_is_not_recorded() {
+        let mut recent = Recent::default();
+        let began = recent.generation();
         recent.clear();
-        assert!(!recent.contains(limit));
+        recent.insert(began, Fingerprint(1));
+        assert!(!recent.contains(Fingerprint(1)));
+        recent.insert(recent.generation(), Fingerprint(1));
+        assert!(recent.contains(Fingerprint(1)));
+        recent.clear();
+        assert!(!recent.contains(Fingerprint(1)));
+    }
+
+    #[test]
+    fn a_change_is_more_than_its_number() {
+        let change = Change {
+            seq: 1,
+            xid: 2,
+            tenant_id: None,
+            kind: ChangeKind::TenantUpdated,
+            version: None,
+            keys: vec!["phone:1".parse().unwrap()],
+            occurred_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let forged = Change { keys: Vec::new(), ..change.clone() };
+        let other_log = Change { xid: 3, ..change.clone() };
+        assert_eq!(Fingerprint::of(&change), Fingerprint::of(&change.clone()));
+        assert_ne!(Fingerprint::of(&change), Fingerprint::of(&forged));
+        assert_ne!(Fingerprint::of(&change), Fingerprint::of(&other_log));
     }
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Applier, Backoff, CHANNEL, HEARTBEAT, HEARTBEAT_PATIENCE};
+use super::{Applier, Backoff, CHANNEL, HEARTBEAT, HEARTBEAT_PATIENCE, connected};
 use crate::cache::EvictedBy;
 use crate::cache::l2::L2;
+use crate::telemetry::logging::chain;
 
 /// Stays subscribed and applies what arrives.
 pub struct SubscribeTask {
@@ -25,20 +27,32 @@ impl SubscribeTask {
     }
 
     async fn keep_subscribed(&self) {
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut said) = (Backoff::new(), false);
         loop {
-            if let Ok(Ok((sink, stream))) =
-                tokio::time::timeout(HEARTBEAT_PATIENCE, self.subscribe()).await
+            let subscribed = tokio::time::timeout(HEARTBEAT_PATIENCE, self.subscribe()).await;
+            let failure = match subscribed {
+                Ok(Ok((sink, stream))) => {
+                    said = false;
+                    connected(EvictedBy::Redis, true);
+                    // What was published while nobody listened is in the log.
+                    self.applier.want_poll();
+                    let since = Instant::now();
+                    self.listen(sink, stream).await;
+                    self.applier.want_poll();
+                    backoff.reset_after(since.elapsed());
+                    tracing::warn!("Redis subscription lost; changes arrive by the other sources");
+                    None
+                }
+                Ok(Err(error)) => Some(chain(&error)),
+                Err(_) => Some("no answer in time".to_owned()),
+            };
+            connected(EvictedBy::Redis, false);
+            // Once an outage, not once an attempt.
+            if let Some(error) = failure
+                && !std::mem::replace(&mut said, true)
             {
-                backoff.reset();
-                self.applier.connected(EvictedBy::Redis, true);
-                // What was published while nobody listened is in the log.
-                self.applier.want_poll();
-                self.listen(sink, stream).await;
-                self.applier.want_poll();
-                tracing::warn!("Redis subscription lost; changes arrive by the other sources");
+                tracing::warn!(error, "subscribing fails; changes arrive by the other sources");
             }
-            self.applier.connected(EvictedBy::Redis, false);
             backoff.wait().await;
         }
     }

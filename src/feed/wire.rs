@@ -9,6 +9,8 @@ use crate::domain::{CacheKey, Change, ChangeKind};
 pub struct Message {
     /// The sending process. Drawn at its start, so a restarted one is another.
     pub origin: String,
+    /// The database in whose log the change is.
+    pub database: String,
     /// The Redis server on which the writer revoked the keys, if it did.
     pub redis: Option<String>,
     /// The change.
@@ -25,6 +27,7 @@ struct Wire {
     keys: Vec<String>,
     occurred_at: jiff::Timestamp,
     origin: String,
+    database: String,
     redis: Option<String>,
 }
 
@@ -42,6 +45,7 @@ impl Message {
             keys: change.keys.iter().map(ToString::to_string).collect(),
             occurred_at: change.occurred_at,
             origin: self.origin.clone(),
+            database: self.database.clone(),
             redis: self.redis.clone(),
         };
         serde_json::to_string(&wire).ok()
@@ -64,7 +68,7 @@ impl Message {
             keys,
             occurred_at: wire.occurred_at,
         };
-        Some(Self { origin: wire.origin, redis: wire.redis, change })
+        Some(Self { origin: wire.origin, database: wire.database, redis: wire.redis, change })
     }
 }
 
@@ -76,6 +80,7 @@ mod tests {
     fn text_and_back() {
         let message = Message {
             origin: "o".into(),
+            database: "d".into(),
             redis: Some("run/repl".into()),
             change: Change {
                 seq: 7,

@@ -94,10 +94,15 @@ impl Service {
             parts.publisher.after_commit(&written.changes).await;
             Ok(Some(written.value))
         });
-        match task.await {
-            Ok(result) => result.map_err(|failure| ServiceError::of(operation, &failure)),
+        let error = match task.await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(failure)) => ServiceError::of(operation, &failure),
             // The panic itself has been logged.
-            Err(_) => Err(ServiceError::Internal),
+            Err(_) => ServiceError::Internal,
+        };
+        if !matches!(error, ServiceError::Conflict(_)) {
+            self.0.publisher.outcome_unknown();
         }
+        Err(error)
     }
 }

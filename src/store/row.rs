@@ -83,6 +83,26 @@ pub(super) struct ChangeRow {
     pub occurred_at: String,
 }
 
+impl ChangeRow {
+    /// The change. A row that can't be read (somebody wrote it by hand) is one that may have touched
+    /// anything: as an error it would fail every poll there is, for as long as it stands.
+    pub fn or_reset(self) -> Change {
+        let (seq, xid) = (self.seq, self.xid.unsigned_abs());
+        Change::try_from(self).unwrap_or_else(|error| {
+            tracing::error!(seq, %error, "a row of the change log is taken for a reset");
+            Change {
+                seq,
+                xid,
+                tenant_id: None,
+                kind: ChangeKind::Reset,
+                version: None,
+                keys: Vec::new(),
+                occurred_at: Timestamp::now(),
+            }
+        })
+    }
+}
+
 impl TryFrom<ChangeRow> for Change {
     type Error = StoreError;
 
@@ -133,6 +153,23 @@ fn object(text: &str, column: &'static str) -> StoreResult<Map<String, Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_a_reset() {
+        let row = |keys: &str, occurred_at: &str| ChangeRow {
+            seq: 7,
+            xid: 9,
+            tenant_id: None,
+            kind: "tenant.updated".into(),
+            version: None,
+            keys: keys.into(),
+            occurred_at: occurred_at.into(),
+        };
+        for row in [row("[null]", "2026-01-02T03:04:05Z"), row("[]", "")] {
+            let change = row.or_reset();
+            assert_eq!((change.seq, change.kind), (7, ChangeKind::Reset));
+        }
+    }
 
     #[test]
     fn a_change_of_a_newer_version_still_evicts_its_keys() {

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use self::session::Session;
 use super::Document;
 use crate::domain::CacheKey;
+use crate::telemetry::logging::chain;
 
 pub use self::scripts::Lease;
 pub use self::session::connect_info;
@@ -40,6 +41,9 @@ pub enum L2Error {
     /// No answer in time.
     #[error("Redis did not answer in time")]
     Timeout,
+    /// The server at the other end is not the one that it was.
+    #[error("the Redis server has become another one")]
+    OtherServer,
     /// It answered with an error.
     #[error("Redis failed")]
     Redis(#[source] redis::RedisError),
@@ -68,21 +72,22 @@ pub struct L2 {
 
 impl L2 {
     /// A tier on this server; [`L2::supervise`] connects it. `prefix` stands before every key.
+    /// Entries of another `database` are misses, should two share a prefix.
     #[must_use]
-    pub fn new(client: redis::Client, prefix: &str) -> Self {
+    pub fn new(client: redis::Client, prefix: &str, database: &str) -> Self {
         Self {
             client,
             prefix: prefix.to_owned(),
-            epoch_key: format!("{prefix}tenant-service:epoch"),
+            epoch_key: format!("{prefix}tenant-service:epoch:{database}"),
             session: Mutex::new(None),
             lost: Notify::new(),
         }
     }
 
-    /// Whether there is a connection that has not failed yet.
+    /// Whether there is a connection that has not failed yet, and that is trusted.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.session().is_some()
+        self.trusted().is_ok()
     }
 
     /// The server to which this replica is connected now; see [`Session`].
@@ -96,7 +101,7 @@ impl L2 {
     /// # Errors
     /// Redis is out of reach: do without.
     pub async fn get_or_lease(&self, key: &CacheKey) -> Result<L2Read, L2Error> {
-        let session = self.session().ok_or(L2Error::Off)?;
+        let session = self.trusted()?;
         let names = (self.name(key), self.epoch_key.as_str());
         self.bounded(&session, scripts::get_or_lease(session.connection(), names)).await
     }
@@ -113,14 +118,14 @@ impl L2 {
         ttl: Duration,
     ) -> Result<bool, L2Error> {
         let Some(value) = codec::encode(document, &lease.epoch) else { return Ok(false) };
-        let session = self.session().ok_or(L2Error::Off)?;
+        let session = self.trusted()?;
         let fill = scripts::fill(session.connection(), self.name(key), lease, value, ttl);
         self.bounded(&session, fill).await
     }
 
     /// Revokes values and leases, and says on which server, and of each key whether a value was
-    /// there. Without a connection there is nothing to revoke: `None`, for the next one begins an
-    /// epoch of its own.
+    /// there. Without a connection there is nothing to revoke: `None`, for the next one begins its
+    /// epoch later than this.
     ///
     /// # Errors
     /// It is not known what was revoked. The connection has been dropped, and trust with it.
@@ -173,6 +178,10 @@ impl L2 {
         self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn trusted(&self) -> Result<Arc<Session>, L2Error> {
+        self.session().filter(|session| session.is_trusted()).ok_or(L2Error::Off)
+    }
+
     async fn bounded<T>(
         &self,
         session: &Arc<Session>,
@@ -192,8 +201,7 @@ impl L2 {
         if current.as_ref().is_some_and(|session| Arc::ptr_eq(session, failed)) {
             *current = None;
             drop(current);
-            let cause = std::error::Error::source(why).map(ToString::to_string);
-            tracing::warn!(reason = %why, cause, "Redis connection dropped; serving without it");
+            tracing::warn!(reason = chain(why), "Redis connection dropped; serving without it");
             self.lost.notify_one();
         }
     }

@@ -89,9 +89,9 @@ pub async fn revoke(
     answers.into_iter().map(|answer| Ok(redis::from_redis_value(answer)?)).collect()
 }
 
-/// Unique among all replicas: 128 random bits.
+/// Unique among all replicas.
 pub fn token() -> String {
-    format!("{:032x}", fastrand::u128(..))
+    uuid::Uuid::new_v4().simple().to_string()
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -1,6 +1,6 @@
 //! One connection to one Redis server.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
@@ -11,31 +11,42 @@ use redis::{
 
 use super::scripts;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// A connection that has not failed yet, and the server at its other end.
+///
+/// It is born untrusted: revocations go over it from the start, while reads and fills wait until
+/// its epoch has begun. The other way round, a revocation could fall between the epoch's beginning
+/// and its announcement here, and be made nowhere.
 #[derive(Debug)]
 pub struct Session {
     connection: MultiplexedConnection,
-    /// Run id and replication id: a server that restarts or fails over becomes another one.
+    /// What the keys of a change are revoked on: see [`identify`].
     pub server: String,
+    trusted: AtomicBool,
 }
 
 impl Session {
-    /// Connects, and begins a new epoch: what is in Redis may have missed evictions.
-    pub async fn open(client: &redis::Client, epoch_key: &str) -> RedisResult<Self> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(CONNECT_TIMEOUT));
+    /// Connects. The caller bounds how long that may take.
+    pub async fn open(client: &redis::Client, prefix: &str) -> RedisResult<Self> {
+        // Each call on it is bounded by whoever makes it.
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let server = identify(&mut connection).await?;
+        let server = identify(&mut connection, client, prefix).await?;
         scripts::load(&mut connection).await?;
-        begin_epoch(connection.clone(), epoch_key).await?;
-        Ok(Self { connection, server })
+        Ok(Self { connection, server, trusted: AtomicBool::new(false) })
     }
 
     pub fn connection(&self) -> MultiplexedConnection {
         self.connection.clone()
+    }
+
+    pub fn is_trusted(&self) -> bool {
+        self.trusted.load(Ordering::Acquire)
+    }
+
+    /// Its epoch has begun.
+    pub fn trust(&self) {
+        self.trusted.store(true, Ordering::Release);
     }
 }
 
@@ -47,16 +58,28 @@ pub async fn begin_epoch(
     redis::cmd("SET").arg(epoch_key).arg(scripts::token()).query_async(&mut connection).await
 }
 
-async fn identify(connection: &mut MultiplexedConnection) -> RedisResult<String> {
-    let info: InfoDict = redis::cmd("INFO").query_async(connection).await?;
+/// The server and where on it our keys are. Two replicas that find the same revoke the same keys.
+///
+/// Run id and replication id, for a server that restarts or fails over becomes another one, even
+/// beneath a connection that lives on; then database number and prefix.
+pub async fn identify(
+    connection: &mut MultiplexedConnection,
+    client: &redis::Client,
+    prefix: &str,
+) -> RedisResult<String> {
+    let info: InfoDict =
+        redis::cmd("INFO").arg("server").arg("replication").query_async(connection).await?;
     let field = |name| info.get::<String>(name).unwrap_or_default();
+    let refuse = |why| Err(RedisError::from((ErrorKind::InvalidClientConfig, why)));
     if field("role") != "master" {
-        return Err(RedisError::from((
-            ErrorKind::InvalidClientConfig,
-            "this Redis server is a read-only replica; REDIS_URL must lead to the master",
-        )));
+        return refuse("it is a read-only replica; REDIS_URL must lead to the master");
     }
-    Ok(format!("{}/{}", field("run_id"), field("master_replid")))
+    let (run, replication) = (field("run_id"), field("master_replid"));
+    if run.is_empty() || replication.is_empty() {
+        return refuse("INFO tells neither run_id nor master_replid");
+    }
+    let database = client.get_connection_info().redis_settings().db();
+    Ok(format!("{run}/{replication}/{database}/{prefix}"))
 }
 
 /// The URL as connection settings. Small writes go out at once: Nagle's algorithm would hold them

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::session::Session;
+use super::session::{Session, begin_epoch, identify};
 use super::{L2, L2Error};
+use crate::telemetry::logging::chain;
 
+/// For all that it takes to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
 /// An idle connection that is dead is found after this long.
@@ -25,7 +28,8 @@ impl L2 {
                 Err(error) => {
                     // Once an outage, not once an attempt.
                     if !std::mem::replace(&mut said, true) {
-                        tracing::warn!(%error, "Redis is out of reach; serving without it");
+                        let error = chain(&error);
+                        tracing::warn!(error, "Redis is out of reach; serving without it");
                     }
                     let pause = tokio::time::sleep(backoff.mul_f64(0.5 + fastrand::f64() / 2.0));
                     stop.run_until_cancelled(pause).await;
@@ -35,14 +39,22 @@ impl L2 {
         }
     }
 
-    /// Connects once.
+    /// Connects once. As soon as there is a connection every revocation goes over it; only then its
+    /// epoch begins, and only after that entries are read and filled.
     ///
     /// # Errors
     /// Redis is out of reach, or is a replica.
     pub async fn connect(&self) -> Result<(), L2Error> {
-        let session = Session::open(&self.client, &self.epoch_key).await.map_err(L2Error::Redis)?;
+        let open = Session::open(&self.client, &self.prefix);
+        let session = match tokio::time::timeout(CONNECT_TIMEOUT, open).await {
+            Ok(opened) => Arc::new(opened.map_err(L2Error::Redis)?),
+            Err(_) => return Err(L2Error::Timeout),
+        };
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&session));
+        // On failure it is dropped without ever having been trusted.
+        self.bounded(&session, begin_epoch(session.connection(), &self.epoch_key)).await?;
+        session.trust();
         tracing::info!("connected to Redis");
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(session));
         Ok(())
     }
 
@@ -51,15 +63,19 @@ impl L2 {
         while let Some(session) = self.session() {
             tokio::select! {
                 () = self.lost.notified() => {}
-                () = tokio::time::sleep(HEARTBEAT) => {
-                    let mut connection = session.connection();
-                    let ping = async move {
-                        redis::cmd("PING").query_async::<()>(&mut connection).await
-                    };
-                    // A failure drops the session, which ends the loop.
-                    drop(self.bounded(&session, ping).await);
-                }
+                // A failure drops the session, which ends the loop.
+                () = tokio::time::sleep(HEARTBEAT) => drop(self.beat(&session).await),
             }
         }
+    }
+
+    /// Asks who the server is: one that was demoted and promoted meanwhile keeps its connections.
+    async fn beat(&self, session: &Arc<Session>) -> Result<(), L2Error> {
+        let mut connection = session.connection();
+        let identify = identify(&mut connection, &self.client, &self.prefix);
+        if self.bounded(session, identify).await? != session.server {
+            self.drop_session(session, &L2Error::OtherServer);
+        }
+        Ok(())
     }
 }

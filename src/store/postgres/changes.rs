@@ -32,7 +32,8 @@ pub(super) use identity;
 
 /// The head of the log, as the one row of `head`. The name of the current WAL file begins with
 /// the timeline, and there is none on a standby: the statement fails there, as it must. (The
-/// control file knows the timeline of the last checkpoint only.) The limit makes it one row for
+/// control file knows the timeline of the last checkpoint only.) Behind it stands what no crash of
+/// the server survives. The limit makes it one row for
 /// the planner too, which otherwise guesses a thousand, each with a page of changes.
 macro_rules! with_head {
     ($snapshot:literal, $rest:expr) => {
@@ -42,7 +43,8 @@ macro_rules! with_head {
             " AS snapshot, ",
             identity!(),
             " AS database, \
-             substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) AS timeline, \
+             substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) || '/' || \
+                 coalesce((SELECT incarnation FROM tenant_changes_incarnation), '') AS timeline, \
              pruned_below FROM tenant_changes_horizon WHERE one_row LIMIT 1) ",
             $rest
         )
@@ -93,6 +95,10 @@ const NEXT_PAGE: &str = with_head!(
          ) AS c ON true ORDER BY c.seq"
     )
 );
+
+const INCARNATE: &str = "\
+    INSERT INTO tenant_changes_incarnation (incarnation) VALUES (gen_random_uuid()::text) \
+    ON CONFLICT DO NOTHING";
 
 const LOGGED_HERE: &str = concat!(
     "SELECT ",
@@ -156,14 +162,15 @@ struct PolledRow {
 
 impl PolledRow {
     fn change(self) -> Option<ChangeRow> {
+        // The number tells whether there is a change; what else is not there can't be read.
         Some(ChangeRow {
             seq: self.seq?,
-            xid: self.xid?,
+            xid: self.xid.unwrap_or_default(),
             tenant_id: self.tenant_id,
-            kind: self.kind?,
+            kind: self.kind.unwrap_or_default(),
             version: self.version,
-            keys: self.keys?,
-            occurred_at: self.occurred_at?,
+            keys: self.keys.unwrap_or_default(),
+            occurred_at: self.occurred_at.unwrap_or_default(),
         })
     }
 }
@@ -202,10 +209,13 @@ impl ChangeLog for Postgres {
 /// What the running transaction has logged so far.
 pub(super) async fn logged_here(connection: &mut PgConnection) -> StoreResult<Vec<Change>> {
     let rows = sqlx::query_as::<_, ChangeRow>(LOGGED_HERE).fetch_all(connection).await?;
-    rows.into_iter().map(Change::try_from).collect()
+    Ok(rows.into_iter().map(ChangeRow::or_reset).collect())
 }
 
+/// The head, to begin at. After a crash of the server it is the first that begins again who names
+/// the new incarnation.
 async fn head(connection: &mut PgConnection) -> StoreResult<LogHead> {
+    sqlx::query(INCARNATE).execute(&mut *connection).await?;
     sqlx::query_as::<_, HeadRow>(HEAD).fetch_one(connection).await?.try_into()
 }
 
@@ -233,7 +243,7 @@ async fn read(
             head = Some(LogHead::try_from(of_row)?);
         }
         if let Some(change) = row.change() {
-            changes.push(Change::try_from(change)?);
+            changes.push(change.or_reset());
         }
     }
     let head = head.ok_or(StoreError::Corrupt("tenant_changes_horizon: the row is gone"))?;

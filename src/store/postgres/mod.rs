@@ -4,6 +4,7 @@ mod changes;
 mod credentials;
 mod lease;
 mod migrate;
+mod notify;
 mod tenants;
 
 use std::fmt;

@@ -99,7 +99,7 @@ async fn between(
         .bind(limit)
         .fetch_all(connection)
         .await?;
-    rows.into_iter().map(Change::try_from).collect()
+    Ok(rows.into_iter().map(ChangeRow::or_reset).collect())
 }
 
 /// The head, and its last number; or of that page, if one was begun.

@@ -1,5 +1,7 @@
-#!lua
+#!lua flags=allow-oom
 -- Removes a value, or the lease of whoever is filling it.
+--
+-- It frees memory, so a full server must not refuse it.
 --
 -- KEYS: the cache key, the epoch key. Returns 1 if a value was removed that would have been served.
 
