@@ -1,4 +1,4 @@
-//! A gate between a replica and Postgres: holds back the answer to one statement.
+//! A gate between a replica and a server: holds back the answer to one statement.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::fleet::DEADLINE;
-use crate::harness::Database;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum State {
@@ -32,13 +31,15 @@ pub struct Gate {
 }
 
 impl Gate {
-    pub async fn before(database: &Database) -> Self {
+    /// Before the server of this URL, on this machine.
+    pub async fn before(url: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (scheme, rest) = database.url.split_once("127.0.0.1:").expect("a local server");
-        let (upstream, path) = rest.split_once('/').unwrap();
+        let (scheme, rest) = url.split_once("127.0.0.1:").expect("a local server");
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (upstream, path) = rest.split_at(digits);
         let upstream = format!("127.0.0.1:{upstream}");
-        let url = format!("{scheme}127.0.0.1:{port}/{path}");
+        let url = format!("{scheme}127.0.0.1:{port}{path}");
         let marker = Arc::default();
         let state = Arc::new(watch::Sender::new(State::Open));
         let mut tasks = JoinSet::new();
@@ -46,7 +47,7 @@ impl Gate {
         Self { url, marker, state, _tasks: tasks }
     }
 
-    /// The database's URL through the gate.
+    /// The server's URL through the gate.
     pub fn url(&self) -> &str {
         &self.url
     }

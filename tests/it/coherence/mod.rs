@@ -8,3 +8,4 @@ mod redis_loss;
 mod refill;
 mod sources;
 mod stampede;
+mod trust;

@@ -75,7 +75,7 @@ async fn a_request_in_flight_is_finished_before_the_end() {
 async fn a_client_that_hangs_up_does_not_stop_its_write() {
     let database = Postgres::database().await;
     insert_tenants(&database, 1).await;
-    let gate = Gate::before(&database).await;
+    let gate = Gate::before(&database.url).await;
     let builder = Replica::builder().database(&database);
     let writer = builder.clone().env("DATABASE_URL", gate.url()).start().await;
     let other = builder.start().await;

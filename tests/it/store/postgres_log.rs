@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tenant_service::coherence::Cursor;
+use tenant_service::coherence::{Cursor, Restart};
 use tenant_service::store::{ChangeLog, Postgres, StoreError};
 use tokio::task::JoinSet;
 
@@ -189,7 +189,17 @@ async fn the_head_tells_databases_apart() {
     let head = one.store.log_head().await.unwrap();
     let identity = other.store.log_head().await.unwrap().identity;
     assert_ne!(head.identity.database, identity.database);
-    assert_eq!(head.identity.timeline, "00000001");
+    let (timeline, incarnation) = head.identity.timeline.split_once('/').unwrap();
+    assert_eq!(timeline, "00000001");
+    assert!(!incarnation.is_empty());
+    // What a crash of the server does to an unlogged table.
+    one.by_hand("TRUNCATE tenant_changes_incarnation").await.unwrap();
+    let cursor = Cursor::starting_at(head.clone());
+    let read = one.store.log_since(cursor.snapshot(), None).await.unwrap();
+    assert_eq!(cursor.continues_at(&read.head), Err(Restart::OtherTimeline));
+    let anew = one.store.log_head().await.unwrap();
+    assert_ne!(anew.identity.timeline, head.identity.timeline);
+    assert_eq!(one.store.log_head().await.unwrap().identity, anew.identity);
     let system: String = match &one.backend {
         Backend::Postgres(_, database) => {
             database.scalar("SELECT system_identifier::text FROM pg_control_system()").await
