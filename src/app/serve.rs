@@ -25,17 +25,16 @@ use crate::telemetry::metrics::{self, CACHE_ENTRIES, PROOF_AGE, gauge_of};
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     let recorder = metrics::install().context("installing the metrics recorder")?;
     let core = Core::build(&config).await?;
-    let embedded = matches!(config.database, Database::Sqlite { embedded: true, .. });
-    if embedded && core.store.is_empty().await? {
-        seed(&core.service, DEMO).await.context("loading the demo tenant")?;
-    }
-
     let mut lifecycle = Lifecycle::default();
     let Core { store, service, applier, l2, postgres, writes } = core;
     let poll = PollTask::begin(Arc::clone(&store), Arc::clone(&applier), config.feed.poll_interval);
     // The baseline before anything is cached, and before Redis is believed.
     let poll = poll.await.context("reading the change log")?;
     let proof = poll.proof();
+    let embedded = matches!(config.database, Database::Sqlite { embedded: true, .. });
+    if embedded && store.is_empty().await? {
+        seed(&service, DEMO).await.context("loading the demo tenant")?;
+    }
     if let Some(l2) = &l2 {
         // The first requests find it connected; if it can't be, the supervisor goes on trying.
         if let Err(error) = l2.connect().await {
