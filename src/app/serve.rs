@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::lifecycle::{DRAIN_PATIENCE, Lifecycle, asked_to_end};
+use super::lifecycle::{DRAIN_PATIENCE, Lifecycle, WRITES_PATIENCE, asked_to_end};
 use super::{Core, DEMO, banner, seed};
 use crate::config::{Config, Database};
 use crate::feed::{ListenTask, PollTask, Proof, SubscribeTask, prune};
@@ -67,7 +67,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 
     let outcome = answer(listener, &config, &service, recorder, &mut lifecycle).await;
     tracker.close();
-    if tokio::time::timeout(DRAIN_PATIENCE, tracker.wait()).await.is_err() {
+    if tokio::time::timeout(WRITES_PATIENCE, tracker.wait()).await.is_err() {
         tracing::warn!("writes took too long to finish and were cut off");
     }
     lifecycle.stop().await;

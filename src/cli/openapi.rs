@@ -6,7 +6,7 @@ pub struct Command {}
 
 impl Command {
     #[expect(clippy::print_stdout, reason = "the document is this command's output")]
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run() -> anyhow::Result<()> {
         println!("{}", crate::http::document().to_pretty_json()?);
         Ok(())
     }

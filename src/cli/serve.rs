@@ -3,7 +3,7 @@
 use crate::app;
 use crate::config::Options;
 
-/// Serves until SIGTERM or SIGINT, then finishes the requests in flight (for at most 30 s).
+/// Serves until SIGTERM or SIGINT, then finishes the requests in flight (for at most 20 s).
 ///
 /// Migrates the database first; any number of replicas may start at once.
 #[derive(Debug, clap::Args)]

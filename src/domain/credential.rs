@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Invalid, mask};
+use super::{Invalid, mask, storable};
 
 /// The types of credentials a tenant can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,6 +97,7 @@ impl Credentials {
         let Value::Object(fields) = value else {
             return Err(Invalid::new("credentials", "must be an object"));
         };
+        let fields = storable("credentials", fields)?;
         if fields.is_empty() {
             return Err(Invalid::new("credentials", "must have at least one field"));
         }

@@ -21,7 +21,7 @@ pub use mask::{MASK, mask_credentials, mask_text};
 pub use region::{REGIONS, Region};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use tenant::{Edit, NewTenant, Status, Tenant, TenantPatch};
-pub use text::{Email, Name, ShortText};
+pub use text::{Email, Name, ShortText, storable};
 
 /// A value from outside that cannot be accepted.
 ///

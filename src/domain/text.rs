@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use serde_json::{Map, Value};
+
 use super::Invalid;
 
 fn checked(text: &str, most: usize) -> Option<String> {
@@ -60,9 +62,47 @@ text_type! {
     ShortText, 128, |_| true, "text", "must be 1 to 128 characters without control characters"
 }
 
+/// Checks that Postgres can store an object: its text has no NUL character, at any depth.
+///
+/// # Errors
+/// It has one, in a name or in a value.
+pub fn storable(field: &str, object: Map<String, Value>) -> Result<Map<String, Value>, Invalid> {
+    fn has_nul(value: &Value) -> bool {
+        match value {
+            Value::String(text) => text.contains('\0'),
+            Value::Array(items) => items.iter().any(has_nul),
+            Value::Object(fields) => any_nul(fields),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+    fn any_nul(fields: &Map<String, Value>) -> bool {
+        fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value))
+    }
+    if any_nul(&object) {
+        return Err(Invalid::new(field, "must not contain the character NUL (\\u0000)"));
+    }
+    Ok(object)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nul_is_found_at_any_depth() {
+        let storable = |value: Value| {
+            let Value::Object(object) = value else { panic!("an object") };
+            storable("settings", object)
+        };
+        assert!(storable(serde_json::json!({"a": [{"b": "fine"}, 1, null]})).is_ok());
+        for bad in [
+            serde_json::json!({"a": "x\0"}),
+            serde_json::json!({"a\0": 1}),
+            serde_json::json!({"a": [{"b": {"c\0": true}}]}),
+        ] {
+            assert_eq!(storable(bad).unwrap_err().field, "settings");
+        }
+    }
 
     #[test]
     fn text_is_trimmed_and_bounded() {

@@ -168,6 +168,15 @@ impl Applier {
         self.poll_wanted.notified().await;
     }
 
+    /// This replica's own changes follow on what it has seen: the next one of another is no gap.
+    pub(super) fn wrote(&self, changes: &[Change]) {
+        for change in changes {
+            let (before, relaxed) = (change.seq - 1, Ordering::Relaxed);
+            // Where it does not follow, the gap stays one.
+            let _ = self.last_seq.compare_exchange(before, change.seq, relaxed, relaxed);
+        }
+    }
+
     /// The poll has seen everything up to this number.
     pub(super) fn seen_up_to(&self, seq: i64) {
         self.last_seq.fetch_max(seq, Ordering::Relaxed);

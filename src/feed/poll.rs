@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Applier, Proof};
 use crate::cache::EvictedBy;
-use crate::coherence::Cursor;
+use crate::coherence::{Cursor, Restart};
 use crate::store::{Store, StoreResult};
 
 /// Polls that pushes ask for keep at least this distance.
@@ -72,26 +72,33 @@ impl PollTask {
 
     /// Applies every change since the cursor, then moves it.
     async fn poll(&mut self) -> StoreResult<()> {
-        let mut read = self.store.log_since(self.cursor.snapshot(), None).await?;
-        let head = read.head.clone();
-        if let Err(restart) = self.cursor.continues_at(&head) {
-            tracing::error!(reason = %restart, "the change log does not go on where it was left");
-            // The new baseline first: a change between it and the drop is in the next poll.
-            self.cursor = Cursor::starting_at(head);
-            self.applier.drop_everything(&restart.to_string()).await;
-            return Ok(());
-        }
+        let mut page = None;
         loop {
+            let read = self.store.log_since(self.cursor.snapshot(), page.as_ref()).await?;
+            // Of every page: between two of them the log may be pruned, or the server replaced.
+            if let Err(restart) = self.cursor.continues_at(&read.head) {
+                return self.start_over(restart).await;
+            }
             for changes in read.changes.chunks(BATCH) {
                 self.applier.apply(changes, EvictedBy::Poll, None).await;
             }
             if let Some(last) = read.changes.last() {
                 self.applier.seen_up_to(last.seq);
             }
-            let Some(page) = read.next else { break };
-            read = self.store.log_since(self.cursor.snapshot(), Some(&page)).await?;
+            page = read.next;
+            if page.is_none() {
+                self.cursor.advance(read.head.snapshot);
+                return Ok(());
+            }
         }
-        self.cursor.advance(head.snapshot);
+    }
+
+    /// Nobody knows what changed in between.
+    async fn start_over(&mut self, why: Restart) -> StoreResult<()> {
+        tracing::error!(reason = %why, "the change log does not go on where it was left");
+        // The new baseline first: a change between it and the drop is in the next poll.
+        self.cursor = Cursor::starting_at(self.store.log_head().await?);
+        self.applier.drop_everything(&why.to_string()).await;
         Ok(())
     }
 

@@ -25,6 +25,7 @@ impl Publisher {
     /// does; what it cannot deliver, the polls of the others find.
     pub async fn after_commit(&self, changes: &[Change]) {
         let redis = self.applier.apply(changes, EvictedBy::Local, None).await;
+        self.applier.wrote(changes);
         for change in changes {
             let origin = self.applier.origin().to_owned();
             let message = Message { origin, redis: redis.clone(), change: change.clone() };

@@ -1,7 +1,7 @@
 //! HTTP: the table of operations, what they accept, what they answer.
 //!
 //! A request passes through three things and no more: axum's router, one [`middleware`] (request
-//! id, scope, time limit, panics, metrics, access log) and its handler in [`routes`]. Whatever
+//! id, scope, time limit, panics, metrics, access log) and its handler in `routes`. Whatever
 //! goes wrong becomes a [`problem::Problem`]; its file is the only one that maps to a status.
 //!
 //! Architecture Invariant: no value that a caller sent is in an error, a log line or a metric.
@@ -13,7 +13,7 @@ pub mod openapi;
 pub mod problem;
 pub mod reply;
 pub mod router;
-pub mod routes;
+pub(crate) mod routes;
 pub mod schema;
 pub mod state;
 

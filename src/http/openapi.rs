@@ -78,7 +78,7 @@ const SHARED: [(&str, &str, &str); 7] = [
     ("TooLarge", "413", "The body is larger than 64 KiB: `body_too_large`"),
     ("UnsupportedMediaType", "415", "The body is of another type: `unsupported_media_type`"),
     ("Internal", "500", "A defect of the service: `internal`"),
-    ("Unavailable", "503", "The database is out of reach, nothing was changed: `unavailable`"),
+    ("Unavailable", "503", "The database is out of reach: `unavailable`"),
     ("Timeout", "504", "No answer in time; a write may or may not have been made: `timeout`"),
 ];
 
@@ -86,7 +86,7 @@ const SHARED: [(&str, &str, &str); 7] = [
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Written::openapi();
-    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    document.info.version = env!("CARGO_PKG_VERSION").into();
     document.info.description = Some(INTRODUCTION.to_owned());
     let components = document.components.get_or_insert_with(Components::default);
     for (name, _, description) in SHARED {

@@ -25,8 +25,8 @@ pub struct Problem {
     status: StatusCode,
     code: &'static str,
     sentence: Cow<'static, str>,
-    /// For the log, where somebody has to look for a cause.
-    cause: Option<String>,
+    /// For the log, where it arose here.
+    cause: Option<&'static str>,
 }
 
 /// The body of a problem.
@@ -121,16 +121,16 @@ impl Problem {
 
     /// 500: a defect of ours, of which callers learn nothing.
     #[must_use]
-    pub fn internal(cause: String) -> Self {
+    pub fn internal(cause: Option<&'static str>) -> Self {
         let sentence = "An internal error; the log has it under this request_id";
         let problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", sentence);
-        Self { cause: Some(cause), ..problem }
+        Self { cause, ..problem }
     }
 
     /// 504: no answer within the time limit.
     ///
-    /// Not 503, which here means that nothing was changed and that a retry is safe: whether a
-    /// write that took too long was committed, nobody knows.
+    /// Not 503, which balancers take for "ask another replica": whether a write that took too long
+    /// was committed, nobody knows.
     #[must_use]
     pub fn timeout() -> Self {
         let sentence = "No answer within the time limit; a write may or may not have been made";
@@ -157,8 +157,8 @@ impl Problem {
 
     /// What the log says of it.
     #[must_use]
-    pub fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+    pub const fn cause(&self) -> Option<&'static str> {
+        self.cause
     }
 
     /// The body.
@@ -230,7 +230,7 @@ impl From<ServiceError> for Problem {
                 let sentence = format!("Another tenant has this {field}");
                 Self::new(StatusCode::CONFLICT, "conflict", sentence)
             }
-            ServiceError::Internal => Self::internal("see the service's own log line".to_owned()),
+            ServiceError::Internal => Self::internal(None),
         }
     }
 }
@@ -292,7 +292,8 @@ mod tests {
         let header = |problem: Problem, name| problem.into_response().headers().get(name).cloned();
         let refused = Problem::unauthorized(Scope::TenantsRead);
         assert_eq!(header(refused, WWW_AUTHENTICATE).unwrap(), "Bearer");
-        assert_eq!(header(ServiceError::Unavailable.into(), RETRY_AFTER).unwrap(), "1");
+        let unavailable = ServiceError::Unavailable;
+        assert_eq!(header(unavailable.into(), RETRY_AFTER).unwrap(), "1");
         assert_eq!(header(Problem::slow_body(), CONNECTION).unwrap(), "close");
         assert_eq!(header(Problem::not_found(), CACHE_CONTROL).unwrap(), "no-store");
         let allow = method_not_allowed(HeaderValue::from_static("GET, HEAD"));

@@ -4,7 +4,7 @@
 //! and without a trailing slash. No request's path is rewritten.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 
 use axum::Router;
@@ -54,10 +54,7 @@ impl Operation {
             let (handler, state) = (handler.clone(), Arc::clone(state));
             let service = service_fn(move |request| {
                 let (handler, state) = (handler.clone(), Arc::clone(&state));
-                async move {
-                    let call = |request| handler.call(request, state);
-                    Ok::<_, Infallible>(endpoint.answer(request, call).await)
-                }
+                endpoint.answer(request, |request| handler.call(request, state))
             });
             methods.on_service(filter, service)
         });
@@ -101,7 +98,6 @@ pub fn operations() -> Vec<Operation> {
 ///
 /// # Panics
 /// Where two operations claim the same path and method, which a test rules out.
-#[must_use]
 pub fn router(state: AppState) -> Router {
     let state = Arc::new(state);
     let mut paths: BTreeMap<&'static str, Vec<Operation>> = BTreeMap::new();
@@ -114,9 +110,8 @@ pub fn router(state: AppState) -> Router {
         variants(path).into_iter().fold(router, register)
     });
     let unmatched = endpoint(UNMATCHED, Access::Open, &state);
-    router.fallback_service(service_fn(move |request| async move {
-        let call = |_| async { Problem::not_found().into_response() };
-        Ok::<_, Infallible>(unmatched.answer(request, call).await)
+    router.fallback_service(service_fn(move |request| {
+        unmatched.answer(request, |_| ready(Problem::not_found().into_response()))
     }))
 }
 
@@ -128,21 +123,16 @@ fn methods(path: &'static str, operations: &[Operation], state: &Shared) -> Meth
     let methods = operations.iter().fold(MethodRouter::new(), mount);
     let allow = allow(operations);
     let others = endpoint(path, Access::Open, state);
-    let (allow_options, allow_others) = (allow.clone(), allow);
-    methods
-        .on_service(
-            MethodFilter::OPTIONS,
-            service_fn(move |request| {
-                let allow = allow_options.clone();
-                let call = |_| async { (StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response() };
-                async move { Ok::<_, Infallible>(others.answer(request, call).await) }
-            }),
-        )
-        .fallback_service(service_fn(move |request| {
-            let allow = allow_others.clone();
-            let call = |_| async { method_not_allowed(allow) };
-            async move { Ok::<_, Infallible>(others.answer(request, call).await) }
-        }))
+    let supported = allow.clone();
+    let options = service_fn(move |request| {
+        let answer = (StatusCode::NO_CONTENT, [(ALLOW, supported.clone())]).into_response();
+        others.answer(request, |_| ready(answer))
+    });
+    let refused = service_fn(move |request| {
+        let answer = method_not_allowed(allow.clone());
+        others.answer(request, |_| ready(answer))
+    });
+    methods.on_service(MethodFilter::OPTIONS, options).fallback_service(refused)
 }
 
 fn endpoint(route: &'static str, access: Access, state: &Shared) -> &'static Endpoint {

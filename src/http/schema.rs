@@ -52,8 +52,10 @@ pub struct Lookup {
     /// Its name.
     pub name: String,
     /// Its WhatsApp phone number, by Meta's id.
+    #[schema(required = true)]
     pub phone_number_id: Option<String>,
     /// Its Genesys integration.
+    #[schema(required = true)]
     pub genesys_integration_id: Option<String>,
     /// Always `active`: no other tenant resolves.
     pub status: Status,
@@ -92,18 +94,24 @@ pub struct Tenant {
     /// Its name.
     pub name: String,
     /// A contact address.
+    #[schema(required = true)]
     pub email: Option<String>,
     /// Whether it takes part.
     pub status: Status,
     /// Its WhatsApp phone number, by Meta's id; no other tenant has it.
+    #[schema(required = true)]
     pub phone_number_id: Option<String>,
     /// The phone number as people write it.
+    #[schema(required = true)]
     pub display_phone_number: Option<String>,
     /// Its Genesys integration; no other tenant has it.
+    #[schema(required = true)]
     pub genesys_integration_id: Option<String>,
     /// Its Genesys organisation.
+    #[schema(required = true)]
     pub genesys_org_id: Option<String>,
     /// The domain of its Genesys region.
+    #[schema(required = true)]
     pub genesys_region: Option<String>,
     /// Whatever its owner keeps here.
     #[schema(value_type = Object)]
@@ -255,22 +263,13 @@ pub struct CredentialsStored {
 
 /// A credential object, as it was set.
 #[derive(ToSchema)]
-#[schema(value_type = Object, example = json!({
-    "clientId": "made-up-client",
-    "clientSecret": "EXAMPLE-not-a-real-secret",
-    "region": "mypurecloud.de",
-    "integrationId": "demo-integration-001"
-}))]
+#[schema(value_type = Object)]
 pub struct Credentials(pub ());
 
 /// A credential object whose secrets are masked: `***`, and the last 4 characters of those that
 /// have 16 or more. What is not known to be public is a secret.
 #[derive(ToSchema)]
-#[schema(value_type = Object, example = json!({
-    "access_token": "***4567",
-    "phone_number_id": "123456789",
-    "business_account_id": "100200300"
-}))]
+#[schema(value_type = Object)]
 pub struct MaskedCredentials(pub ());
 
 /// WhatsApp credentials under the names that Meta's clients use.
@@ -283,12 +282,16 @@ pub struct MaskedCredentials(pub ());
 }))]
 pub struct Meta {
     /// `access_token`
+    #[schema(required = true)]
     pub access_token: Option<String>,
     /// `app_secret`
+    #[schema(required = true)]
     pub app_secret: Option<String>,
     /// `phone_number_id`
+    #[schema(required = true)]
     pub phone_number_id: Option<String>,
     /// `waba_id`, or `business_account_id`
+    #[schema(required = true)]
     pub waba_id: Option<String>,
 }
 
@@ -340,6 +343,7 @@ pub struct GenesysTenant {
     /// Its name.
     pub name: String,
     /// The domain of its region.
+    #[schema(required = true)]
     pub genesys_region: Option<String>,
 }
 
@@ -356,12 +360,15 @@ pub struct Genesys {
     /// Always true; where there are none, the answer is 404.
     pub configured: bool,
     /// The OAuth client.
+    #[schema(required = true)]
     pub client_id: Option<String>,
     /// Its secret, masked.
     pub client_secret: String,
     /// The domain of the region.
+    #[schema(required = true)]
     pub region: Option<String>,
     /// The integration.
+    #[schema(required = true)]
     pub integration_id: Option<String>,
 }
 

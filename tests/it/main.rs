@@ -2,8 +2,8 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::disallowed_methods,
     clippy::expect_used,
-    clippy::missing_panics_doc,
     reason = "a test that meets what it does not expect ends"
 )]
 
@@ -13,4 +13,7 @@ pub mod harness;
 mod harness_tests;
 
 mod coherence;
+mod http;
 mod layers;
+mod process;
+mod store;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{Edit, Invalid};
+use crate::domain::{Edit, Invalid, storable};
 use crate::http::problem::Problem;
 
 /// The fields of an object, each to be taken once.
@@ -52,12 +52,12 @@ impl Fields {
     /// What a patch does to a field that holds an object.
     ///
     /// # Errors
-    /// 400: neither null nor an object.
+    /// 400: neither null nor an object, or one that can't be stored.
     pub fn edit_object(&mut self, name: &str) -> Result<Edit<Map<String, Value>>, Problem> {
         Ok(match self.take(name) {
             None => Edit::Keep,
             Some(Value::Null) => Edit::Clear,
-            Some(Value::Object(object)) => Edit::Set(object),
+            Some(Value::Object(object)) => Edit::Set(storable(name, object)?),
             Some(_) => return Err(Invalid::new(name, "must be an object or null").into()),
         })
     }

@@ -9,6 +9,7 @@ mod log;
 mod meters;
 mod request_id;
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -58,11 +59,17 @@ impl Endpoint {
     }
 
     /// Answers a request by its handler, or in its place.
-    pub async fn answer<F>(
+    ///
+    /// The request is handed on before there is a future: one that held it would be moved, with
+    /// it, each time that axum wraps the future once more.
+    ///
+    /// # Errors
+    /// None: whatever goes wrong is an answer.
+    pub fn answer<F>(
         &'static self,
         mut request: Request,
         handler: impl FnOnce(Request) -> F,
-    ) -> Response
+    ) -> impl Future<Output = Result<Response, Infallible>>
     where
         F: Future<Output = Response>,
     {
@@ -73,13 +80,18 @@ impl Endpoint {
         if self.access != Access::Needs(Scope::LookupRead) {
             request.extensions_mut().insert(id.clone());
         }
-        let unanswered = Unanswered { endpoint: self, method: &method, began, id: &id };
-        let response = match &self.refusal {
-            Some(problem) => problem.clone().into_response(),
-            None => self.attempt(began, handler(request)).await,
+        let work = match &self.refusal {
+            None => Ok(handler(request)),
+            Some(problem) => Err(problem.clone()),
         };
-        std::mem::forget(unanswered);
-        self.complete(response, &method, began, id)
+        let mut pending = Pending { endpoint: self, method, began, id, is_answered: false };
+        async move {
+            let response = match work {
+                Ok(work) => self.attempt(began, work).await,
+                Err(problem) => problem.into_response(),
+            };
+            Ok(pending.complete(response))
+        }
     }
 
     /// The handler's answer, or that of its failure. A future that is ready at once registers no
@@ -91,41 +103,43 @@ impl Endpoint {
         match timeout_at((began + self.limit).into(), work).await {
             Ok(Ok(response)) => response,
             // Its message, which may quote a value, is the panic hook's business.
-            Ok(Err(_)) => Problem::internal("the handler panicked".to_owned()).into_response(),
+            Ok(Err(_)) => Problem::internal(Some("the handler panicked")).into_response(),
             Err(_) => Problem::timeout().into_response(),
         }
     }
+}
 
-    fn complete(
-        &self,
-        mut response: Response,
-        method: &Method,
-        began: Instant,
-        id: RequestId,
-    ) -> Response {
+/// A request that is to be answered.
+struct Pending {
+    endpoint: &'static Endpoint,
+    method: Method,
+    began: Instant,
+    id: RequestId,
+    is_answered: bool,
+}
+
+impl Pending {
+    fn complete(&mut self, mut response: Response) -> Response {
+        self.is_answered = true;
         let problem = response.extensions_mut().remove::<Problem>();
         if let Some(problem) = &problem {
-            *response.body_mut() = Body::from(problem.render(id.as_str()));
+            *response.body_mut() = Body::from(problem.render(self.id.as_str()));
         }
-        let took = began.elapsed();
-        self.meters.record(method, response.status(), took);
-        log::answered(self, method, &response, took, id.as_str(), problem.as_ref());
-        response.headers_mut().insert(X_REQUEST_ID, id.into_header());
+        let took = self.began.elapsed();
+        self.endpoint.meters.record(&self.method, response.status(), took);
+        let id = self.id.as_str();
+        log::answered(self.endpoint, &self.method, &response, took, id, problem.as_ref());
+        response.headers_mut().insert(X_REQUEST_ID, self.id.to_header());
         response
     }
 }
 
-/// A request whose client hangs up is never answered: its future is dropped where it waits.
-struct Unanswered<'a> {
-    endpoint: &'a Endpoint,
-    method: &'a Method,
-    began: Instant,
-    id: &'a RequestId,
-}
-
-impl Drop for Unanswered<'_> {
+impl Drop for Pending {
+    /// A client that hangs up is never answered: the future is dropped where it waits.
     fn drop(&mut self) {
-        log::abandoned(self.endpoint, self.method, self.began.elapsed(), self.id.as_str());
+        if !self.is_answered {
+            log::abandoned(self.endpoint, &self.method, self.began.elapsed(), self.id.as_str());
+        }
     }
 }
 
@@ -161,16 +175,18 @@ mod tests {
     #[tokio::test]
     async fn answers_carry_the_id_that_was_sent() {
         let open = endpoint(Access::Open, Scopes::NONE);
-        let answer = open.answer(request(Some("abc-1")), |_| ready(().into_response())).await;
+        let answer =
+            open.answer(request(Some("abc-1")), |_| ready(().into_response())).await.unwrap();
         assert_eq!(answer.headers()[X_REQUEST_ID], "abc-1");
-        let answer = open.answer(request(Some("a b")), |_| ready(().into_response())).await;
+        let answer =
+            open.answer(request(Some("a b")), |_| ready(().into_response())).await.unwrap();
         assert_ne!(answer.headers()[X_REQUEST_ID], "a b");
     }
 
     #[tokio::test]
     async fn a_panic_is_a_500_without_detail() {
         let open = endpoint(Access::Open, Scopes::NONE);
-        let answer = open.answer(request(None), |_| async { panic!("hunter2") }).await;
+        let answer = open.answer(request(None), |_| async { panic!("hunter2") }).await.unwrap();
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let problem = problem(answer).await;
         assert_eq!(problem["code"], "internal");
@@ -181,10 +197,10 @@ mod tests {
     async fn what_takes_too_long_is_a_504() {
         let caller = Caller::anonymous(Scopes::NONE);
         let hasty = Endpoint::leak("/test", Access::Open, caller, Duration::ZERO);
-        let answer = hasty.answer(request(None), |_| pending::<Response>()).await;
+        let answer = hasty.answer(request(None), |_| pending::<Response>()).await.unwrap();
         assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
         assert_eq!(problem(answer).await["code"], "timeout");
-        let answer = hasty.answer(request(None), |_| ready(().into_response())).await;
+        let answer = hasty.answer(request(None), |_| ready(().into_response())).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "what is ready at once is never too late");
     }
 
@@ -193,7 +209,7 @@ mod tests {
         let access = Access::Needs(Scope::TenantsWrite);
         let locked = endpoint(access, Scopes::NONE.with(Scope::TenantsRead));
         let run = |_| async { unreachable!("refused before") };
-        let answer = locked.answer(request(None), run).await;
+        let answer = locked.answer(request(None), run).await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
         let sentence = problem(answer).await["error"].to_string();
         assert!(sentence.contains("tenants:write") && sentence.contains("ANONYMOUS_SCOPES"));

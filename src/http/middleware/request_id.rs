@@ -27,9 +27,11 @@ impl RequestId {
     /// Sixteen hexadecimal digits out of 64 random bits: nothing that threads share.
     fn draw(bits: u64) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digits = std::array::from_fn::<u8, 16, _>(|at| {
-            DIGITS[usize::from((bits >> (60 - 4 * at)) as u8 & 0xf)]
-        });
+        let digit = |byte: u8| DIGITS[usize::from(byte & 0xf)];
+        let mut digits = [0; 16];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bits.to_be_bytes()) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte)]);
+        }
         // Hexadecimal digits are always a header value.
         Self(HeaderValue::from_bytes(&digits).unwrap_or(HeaderValue::from_static("unknown")))
     }
@@ -42,8 +44,8 @@ impl RequestId {
 
     /// The id as the answer's header.
     #[must_use]
-    pub fn into_header(self) -> HeaderValue {
-        self.0
+    pub fn to_header(&self) -> HeaderValue {
+        self.0.clone()
     }
 }
 
@@ -57,7 +59,7 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let id = parts.extensions.get::<Self>().cloned();
-        id.ok_or_else(|| Problem::internal("no request id for this handler".to_owned()))
+        id.ok_or_else(|| Problem::internal(Some("no request id for this handler")))
     }
 }
 

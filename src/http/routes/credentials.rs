@@ -34,7 +34,7 @@ use crate::store::CredentialsSet;
         ("type" = schema::CredentialType, Query, description = "The type of credentials", example = "whatsapp"),
     ),
     responses(
-        (status = 200, description = "The credential object", body = schema::MaskedCredentials),
+        (status = 200, description = "The credential object", body = schema::MaskedCredentials, example = json!({"access_token": "***4567", "phone_number_id": "123456789", "business_account_id": "100200300"})),
         (status = 400, description = "No such type, or not an id: `invalid_value`, `invalid_query`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 404, description = "No active tenant has such credentials: `credentials_not_found`", body = schema::Problem, content_type = "application/problem+json"),
     )
@@ -65,7 +65,7 @@ pub async fn masked(
         ("type" = schema::CredentialType, Path, description = "The type of credentials", example = "genesys"),
     ),
     responses(
-        (status = 200, description = "The credential object", body = schema::Credentials),
+        (status = 200, description = "The credential object", body = schema::Credentials, example = json!({"clientId": "made-up-client", "clientSecret": "EXAMPLE-not-a-real-secret", "region": "mypurecloud.de", "integrationId": "demo-integration-001"})),
         (status = 400, description = "No such type, or not an id: `invalid_value`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 404, description = "No active tenant has such credentials: `credentials_not_found`", body = schema::Problem, content_type = "application/problem+json"),
     )

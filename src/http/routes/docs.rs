@@ -64,7 +64,7 @@ pub async fn file(path: Path<String>) -> Result<Response, Problem> {
 
 fn serve(path: &str) -> Result<Response, Problem> {
     let found = utoipa_swagger_ui::serve(path, Arc::clone(&CONFIG));
-    let found = found.map_err(|error| Problem::internal(format!("Swagger UI: {error}")))?;
+    let found = found.map_err(|_| Problem::internal(Some("Swagger UI can't be configured")))?;
     let file = found.ok_or_else(Problem::not_found)?;
     let body = Body::from(file.bytes.into_owned());
     let headers = [(CONTENT_TYPE, file.content_type), (CACHE_CONTROL, "no-cache".to_owned())];

@@ -14,8 +14,8 @@ use crate::http::{reply, schema};
 
 /// The tenant of a WhatsApp phone number
 ///
-/// Only active tenants are found. `Cache-Status` says where the answer comes from (memory, Redis
-/// or the database); whichever it is, it is never older than the last acknowledged write.
+/// Only active tenants are found. `Cache-Status` says where the answer comes from: memory, Redis
+/// or the database.
 #[utoipa::path(
     get,
     path = "/api/tenants/by-phone/{phone_number_id}",

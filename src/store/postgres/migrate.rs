@@ -62,7 +62,8 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
     // The lock is ours already.
     let mut migrator = Migrator { migrations: MIGRATOR.migrations.clone(), ..Migrator::DEFAULT };
     migrator.set_locking(false);
-    migrator.run(&mut *transaction).await?;
+    // Not `run`, whose future can't move between threads (its bound on the connection is too strict).
+    migrator.run_direct(None, &mut *transaction, false).await?;
     adopt_log(&mut transaction).await?;
     transaction.commit().await?;
     Ok(())

@@ -55,7 +55,8 @@ fn locked(path: &Path) -> io::Result<File> {
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     refuse_foreign(&mut transaction).await?;
-    MIGRATOR.run(&mut *transaction).await?;
+    // Not `run`, whose future can't move between threads (its bound on the connection is too strict).
+    MIGRATOR.run_direct(None, &mut *transaction, false).await?;
     transaction.commit().await?;
     Ok(())
 }

@@ -25,7 +25,7 @@ impl Fleet {
     pub async fn on(database: Database) -> Self {
         let redis = Redis::start().await;
         let replicas = Cluster::start(3, &database, Some(&redis)).await;
-        let replicas: [Replica; 3] = replicas.try_into().ok().expect("three were asked for");
+        let replicas: [Replica; 3] = replicas.try_into().expect("three were asked for");
         for replica in &replicas {
             connected(replica, "redis", true).await;
             connected(replica, "notify", true).await;

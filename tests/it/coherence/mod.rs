@@ -1,8 +1,8 @@
 //! Caches, changes and evictions, over several replicas.
 
 mod eviction;
-mod fleet;
-mod gate;
+pub mod fleet;
+pub mod gate;
 mod moves;
 mod redis_loss;
 mod refill;

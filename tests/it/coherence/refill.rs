@@ -30,7 +30,7 @@ impl Race {
         }
         let reader = builder.clone().env("DATABASE_URL", gate.url()).start().await;
         let [writer, bystander]: [Replica; 2] =
-            builder.start_many(2).await.try_into().ok().expect("two were asked for");
+            builder.start_many(2).await.try_into().expect("two were asked for");
         let source = if redis.is_some() { "redis" } else { "notify" };
         connected(&reader, source, true).await;
         connected(&writer, source, true).await;

@@ -1,0 +1,160 @@
+use reqwest::Method;
+use serde_json::Value;
+
+use super::{assert_problem, stores, variants};
+use crate::harness::{Postgres, Redis, Replica};
+
+#[tokio::test]
+async fn health_names_what_is_connected() {
+    for replica in stores().await {
+        let answer = replica.get("/health").await.expecting(200);
+        let health = answer.json();
+        assert_eq!(health["status"], "ok");
+        assert_eq!(health["database"], "connected");
+        assert_eq!(health["redis"], "disabled");
+        assert!(health["timestamp"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(replica.get_json("/livez").await["status"], "alive");
+        assert_eq!(replica.get_json("/readyz").await["status"], "ready");
+    }
+    let (database, redis) = (Postgres::database().await, Redis::start().await);
+    let replica = Replica::builder().database(&database).redis(&redis).start().await;
+    assert_eq!(replica.get_json("/health").await["redis"], "connected");
+}
+
+#[tokio::test]
+async fn the_document_and_its_page_are_served() {
+    let replica = Replica::builder().start().await;
+    let answer = replica.get("/openapi.json").await.expecting(200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let document = answer.json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3."));
+    assert!(document["paths"]["/api/tenants/by-phone/{phone_number_id}"]["get"].is_object());
+    // The harness follows the redirect.
+    for path in ["/docs", "/docs/", "/docs/index.html"] {
+        assert!(replica.get(path).await.expecting(200).text().contains("swagger-ui"), "{path}");
+    }
+    let script = replica.get("/docs/swagger-initializer.js").await.expecting(200).text();
+    assert!(script.contains("../openapi.json"), "{script}");
+    assert_problem(&replica.get("/docs/absent.js").await, 404, "not_found");
+}
+
+#[tokio::test]
+async fn request_ids_are_taken_over_or_made() {
+    let replica = Replica::builder().start().await;
+    for path in ["/livez", "/tenants/by-phone/123456789", "/tenants/by-phone/404", "/nowhere"] {
+        let answer = replica.get(path).header("x-request-id", "Abc.1_2-3").await;
+        assert_eq!(answer.header("x-request-id"), Some("Abc.1_2-3"), "{path}");
+        if answer.status >= 400 {
+            assert_eq!(answer.json()["request_id"], "Abc.1_2-3");
+        }
+        let too_long = "a".repeat(65);
+        let mut seen = Vec::new();
+        for bad in ["", "a b", "a/b", "ä", "<script>", &too_long] {
+            let answer = replica.get(path).header("x-request-id", bad).await;
+            let made = answer.header("x-request-id").unwrap().to_owned();
+            assert!(made.len() == 16 && made.bytes().all(|b| b.is_ascii_hexdigit()), "{made}");
+            seen.push(made);
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 6, "each is another one");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_and_what_is_not_supported() {
+    let replica = Replica::builder().start().await;
+    for path in
+        ["/", "/api", "/api/tenants/a/b", "/tenants/a/credentials/b/c", "/API/TENANTS", "/health/x"]
+    {
+        assert_problem(&replica.get(path).await, 404, "not_found");
+    }
+    for (method, rest, allow) in [
+        (Method::POST, "/by-phone/1", "GET, HEAD, OPTIONS"),
+        (Method::DELETE, "", "GET, HEAD, POST, OPTIONS"),
+        (Method::PUT, "/a", "GET, HEAD, PATCH, DELETE, OPTIONS"),
+        (Method::PATCH, "/a/credentials", "GET, HEAD, PUT, POST, OPTIONS"),
+        (Method::PUT, "/a/credentials/whatsapp", "GET, HEAD, OPTIONS"),
+        (Method::DELETE, "/a/genesys/credentials", "GET, HEAD, PUT, OPTIONS"),
+        (Method::from_bytes(b"PROPFIND").unwrap(), "/a", "GET, HEAD, PATCH, DELETE, OPTIONS"),
+    ] {
+        for path in variants(rest) {
+            let answer = replica.request(method.clone(), &path).await;
+            assert_problem(&answer, 405, "method_not_allowed");
+            assert_eq!(sorted(answer.header("allow")), sorted(Some(allow)), "{method} {path}");
+            let answer = replica.request(Method::OPTIONS, &path).await.expecting(204);
+            assert_eq!(sorted(answer.header("allow")), sorted(Some(allow)), "{path}");
+        }
+    }
+    let answer = replica.request(Method::POST, "/livez").await;
+    assert_problem(&answer, 405, "method_not_allowed");
+}
+
+fn sorted(allow: Option<&str>) -> Vec<&str> {
+    let mut methods: Vec<&str> = allow.unwrap_or_default().split(", ").collect();
+    methods.sort_unstable();
+    methods
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_template_and_never_by_id() {
+    let replica = Replica::builder().start().await;
+    let before = replica.metrics().await;
+    for path in variants("/by-phone/123456789") {
+        replica.get(&path).await.expecting(200);
+    }
+    replica.get("/tenants/by-phone/404404").await.expecting(404);
+    replica.get("/nowhere/hunter2").await.expecting(404);
+    replica.request(Method::from_bytes(b"HUNTER2").unwrap(), "/livez").await.expecting(405);
+    replica.request(Method::HEAD, "/tenants/by-phone/123456789").await.expecting(200);
+    let after = replica.metrics().await;
+    let route = "/api/tenants/by-phone/{phone_number_id}";
+    for (route, method, class, count) in [
+        (route, "GET", "2xx", 4.0),
+        (route, "GET", "4xx", 1.0),
+        (route, "HEAD", "2xx", 1.0),
+        ("unmatched", "GET", "4xx", 1.0),
+        ("/livez", "other", "4xx", 1.0),
+    ] {
+        let labels = [("route", route), ("method", method), ("class", class)];
+        for name in ["http_requests_total", "http_request_duration_seconds_count"] {
+            let counted = after.delta(&before, name, &labels);
+            assert!((counted - count).abs() < 0.5, "{name} {labels:?}: {counted}");
+        }
+    }
+    let text = replica.get("/metrics").await.expecting(200).text();
+    for private in ["hunter2", "HUNTER2", "404404", "123456789", "demo-tenant-001"] {
+        assert!(!text.contains(private), "{private} is in a label");
+    }
+}
+
+#[tokio::test]
+async fn requests_are_logged_by_template_and_never_by_id() {
+    let replica = Replica::builder().start().await;
+    let line = async |id: &str| {
+        let wanted =
+            |line: &Value| line["target"] == "tenant_service::access" && line["request_id"] == id;
+        replica.wait_for_log(wanted).await
+    };
+    for (id, cache) in [("first", "miss"), ("second", "l1")] {
+        let path = "/tenants/by-integration/demo-integration-001?secret=hunter2";
+        replica.get(path).header("x-request-id", id).await.expecting(200);
+        let line = line(id).await;
+        assert_eq!(line["route"], "/api/tenants/by-integration/{genesys_integration_id}");
+        assert_eq!((&line["status"], &line["method"]), (&200.into(), &"GET".into()));
+        assert_eq!(line["cache"], cache);
+        assert!(line["duration_us"].is_u64(), "{line}");
+    }
+    let call = replica.get("/tenants/hunter2/hunter2/hunter2").header("x-request-id", "lost");
+    call.header("x-secret", "hunter2").await.expecting(404);
+    assert_eq!(line("lost").await["route"], "unmatched");
+    let lines = replica.logs();
+    let access = lines.iter().filter(|line| line["target"] == "tenant_service::access");
+    for line in access {
+        let text = line.to_string();
+        for private in ["hunter2", "demo-integration-001"] {
+            assert!(!text.contains(private), "{text}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+use serde_json::json;
+
+use super::assert_problem;
+use crate::harness::Replica;
+
+/// Each scope, with a request that it lets through and the status that proves it (the tenant of a
+/// write is absent, so that nothing is written).
+const REQUESTS: [(&str, &str, &str, u16); 6] = [
+    ("lookup:read", "GET", "/tenants/by-phone/123456789", 200),
+    ("tenants:read", "GET", "/tenants", 200),
+    ("tenants:write", "DELETE", "/tenants/absent", 404),
+    ("credentials:read", "GET", "/tenants/demo-tenant-001/credentials?type=whatsapp", 200),
+    ("credentials:reveal", "GET", "/tenants/demo-tenant-001/credentials/meta", 200),
+    ("credentials:write", "PUT", "/tenants/absent/credentials", 404),
+];
+
+#[tokio::test]
+async fn each_scope_opens_its_own_doors_and_no_other() {
+    let body = json!({"type": "whatsapp", "credentials": {"access_token": "x"}});
+    for (granted, ..) in REQUESTS {
+        let replica = Replica::builder().env("ANONYMOUS_SCOPES", granted).start().await;
+        for (needed, method, path, status) in REQUESTS {
+            let call = replica.request(method.parse().unwrap(), path);
+            let answer = if method == "PUT" { call.json(&body).await } else { call.await };
+            if needed == granted {
+                assert_eq!(answer.status, status, "{needed}: {}", answer.text());
+                continue;
+            }
+            assert_problem(&answer, 401, "unauthorized");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+            let sentence = answer.json()["error"].as_str().unwrap().to_owned();
+            assert!(
+                sentence.contains(needed) && sentence.contains("ANONYMOUS_SCOPES"),
+                "{sentence}"
+            );
+        }
+        for path in ["/health", "/livez", "/readyz", "/metrics", "/openapi.json", "/docs/"] {
+            replica.get(path).await.expecting(200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_write_learns_nothing_and_changes_nothing() {
+    let replica = Replica::builder().env("ANONYMOUS_SCOPES", "tenants:read").start().await;
+    let before = replica.get_json("/tenants/demo-tenant-001").await;
+    for (answer, what) in [
+        (replica.delete("/tenants/demo-tenant-001").await, "delete"),
+        (replica.patch_json("/tenants/demo-tenant-001", &json!({"name": "x"})).await, "patch"),
+        // Whether the body is any good is not even looked at.
+        (replica.post_json("/tenants", &json!([])).await, "post"),
+        (replica.get("/tenants/demo-tenant-001/credentials/sip").await, "reveal"),
+    ] {
+        assert_eq!(answer.status, 401, "{what}");
+    }
+    assert_eq!(replica.get_json("/tenants/demo-tenant-001").await, before);
+}

@@ -1,0 +1,6 @@
+//! The process: what a stranger tries first, how it starts, ends, and does without.
+
+mod commands;
+mod degraded;
+mod start_and_end;
+mod tour;

@@ -1,0 +1,102 @@
+//! How a replica starts and ends.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::coherence::fleet::{full, insert_tenants, sees};
+use crate::coherence::gate::Gate;
+use crate::harness::{Postgres, Replica, Scratch, eventually};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn several_replicas_start_at_once_on_an_empty_database() {
+    let database = Postgres::empty_database().await;
+    let replicas = Replica::builder().database(&database).start_many(6).await;
+    let body = json!({"id": "t1", "name": "Tenant 1", "phone_number_id": "10001"});
+    replicas[0].post_json("/api/tenants", &body).await.expecting(201);
+    for replica in &replicas {
+        crate::coherence::fleet::resolves(replica, "/api/tenants/by-phone/10001", Some("t1")).await;
+    }
+}
+
+#[tokio::test]
+async fn the_embedded_database_stays_and_is_seeded_once() {
+    let folder = Scratch::new("data");
+    let builder = Replica::builder().data_dir(&folder);
+    let first = builder.start().await;
+    first.delete("/api/tenants/demo-tenant-001").await.expecting(204);
+    let body = json!({"id": "kept", "name": "Kept"});
+    first.post_json("/api/tenants", &body).await.expecting(201);
+    assert_eq!(first.terminate().await, 0);
+
+    let second = builder.start().await;
+    second.get("/api/tenants/kept").await.expecting(200);
+    second.get("/api/tenants/demo-tenant-001").await.expecting(404);
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_finished_before_the_end() {
+    let replica = Replica::builder().start().await;
+    let body = json!({"type": "genesys", "credentials": {"clientId": "a"}}).to_string();
+    let head = format!(
+        "PUT /api/tenants/demo-tenant-001/credentials HTTP/1.1\r\nhost: x\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\
+         connection: close\r\n\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(replica.address()).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The handler asks for the body: the request is in flight.
+    let mut asked = [0; 25];
+    stream.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+
+    assert!(replica.process.signal("TERM"));
+    replica.wait_for_log(|line| line["message"] == "finishing the requests in flight").await;
+    eventually(DEADLINE, "no new connection is taken", async || {
+        TcpStream::connect(replica.address()).await.is_err()
+    })
+    .await;
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.contains("Credentials updated successfully"), "{answer}");
+    let status = replica.process.exited(DEADLINE).await;
+    assert!(status.success(), "{status}");
+}
+
+/// The write goes on to its end, and everyone learns of it, though nobody waits for the answer.
+#[tokio::test]
+async fn a_client_that_hangs_up_does_not_stop_its_write() {
+    let database = Postgres::database().await;
+    insert_tenants(&database, 1).await;
+    let gate = Gate::before(&database).await;
+    let builder = Replica::builder().database(&database);
+    let writer = builder.clone().env("DATABASE_URL", gate.url()).start().await;
+    let other = builder.start().await;
+    other.get(&full(1)).await.expecting(200);
+
+    gate.hold_next("held-made-up-token");
+    let body = json!({"type": "whatsapp", "credentials": {"access_token": "held-made-up-token"}});
+    let call = writer.put_json("/api/tenants/t1/credentials", &body);
+    let request = tokio::spawn(call.attempt());
+    gate.held().await;
+    request.abort();
+    writer
+        .wait_for_log(|line| {
+            line["route"] == "/api/tenants/{id}/credentials" && line["status"].is_null()
+        })
+        .await;
+    gate.release();
+    for replica in [&writer, &other] {
+        sees(replica, &full(1), "the write of the client that has gone", |answer| {
+            (answer.json()["access_token"] == "held-made-up-token").then_some(())
+        })
+        .await;
+    }
+}

@@ -1,0 +1,173 @@
+//! A store of one's own, and a way to its tables beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use tenant_service::coherence::Snapshot;
+use tenant_service::domain::{
+    Change, CredentialType, Credentials, NewTenant, Status, Tenant, TenantId,
+};
+use tenant_service::store::{MigrateError, Postgres, Sqlite, Store, Written};
+
+use crate::harness::{self, Database, Scratch};
+
+/// As many connections as the service takes by default.
+pub(super) const CONNECTIONS: u32 = 14;
+
+pub(super) struct Bed {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) backend: Backend,
+}
+
+pub(super) enum Backend {
+    Postgres(Box<Postgres>, Database),
+    Sqlite(Sqlite, #[expect(dead_code, reason = "removes the folder when dropped")] Scratch),
+}
+
+impl Bed {
+    pub(super) async fn postgres() -> Self {
+        let database = harness::Postgres::database().await;
+        let store = connect(&database);
+        store.migrate().await.unwrap();
+        Self {
+            store: Arc::new(store.clone()),
+            backend: Backend::Postgres(Box::new(store), database),
+        }
+    }
+
+    pub(super) async fn sqlite() -> Self {
+        let folder = Scratch::new("store");
+        let store = Sqlite::open(&folder.join("tenants.db")).await.unwrap();
+        store.migrate().await.unwrap();
+        Self { store: Arc::new(store.clone()), backend: Backend::Sqlite(store, folder) }
+    }
+
+    /// A store of the same kind over an empty database.
+    pub(super) async fn unmigrated(&self) -> Self {
+        match &self.backend {
+            Backend::Postgres(..) => {
+                let database = harness::Postgres::empty_database().await;
+                let store = connect(&database);
+                Self {
+                    store: Arc::new(store.clone()),
+                    backend: Backend::Postgres(Box::new(store), database),
+                }
+            }
+            Backend::Sqlite(..) => {
+                let folder = Scratch::new("store");
+                let store = Sqlite::open(&folder.join("tenants.db")).await.unwrap();
+                Self { store: Arc::new(store.clone()), backend: Backend::Sqlite(store, folder) }
+            }
+        }
+    }
+
+    /// Migrates as another process would, over connections of its own.
+    pub(super) async fn migrate(&self) -> Result<(), MigrateError> {
+        match &self.backend {
+            Backend::Postgres(_, database) => connect(database).migrate().await,
+            Backend::Sqlite(store, _) => Sqlite::open(store.path()).await.unwrap().migrate().await,
+        }
+    }
+
+    /// Runs statements by hand, as `psql` and `sqlite3` do.
+    pub(super) async fn by_hand(&self, sql: &str) -> Result<(), sqlx::Error> {
+        let sql = AssertSqlSafe(sql);
+        match &self.backend {
+            Backend::Postgres(_, database) => {
+                let mut connection = sqlx::PgConnection::connect(&database.url).await?;
+                sqlx::raw_sql(sql).execute(&mut connection).await?;
+                connection.close().await
+            }
+            Backend::Sqlite(store, _) => {
+                let mut connection = shell(store).connect().await?;
+                sqlx::raw_sql(sql).execute(&mut connection).await?;
+                connection.close().await
+            }
+        }
+    }
+
+    /// A number out of the tables.
+    pub(super) async fn number(&self, sql: &str) -> i64 {
+        match &self.backend {
+            Backend::Postgres(_, database) => database.scalar(sql).await,
+            Backend::Sqlite(store, _) => {
+                let mut connection = shell(store).connect().await.unwrap();
+                let sql = AssertSqlSafe(sql);
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+            }
+        }
+    }
+
+    /// Where the log is now.
+    pub(super) async fn snapshot(&self) -> Snapshot {
+        self.store.log_head().await.unwrap().snapshot
+    }
+
+    /// Every change since then, page by page.
+    pub(super) async fn since(&self, seen: &Snapshot) -> Vec<Change> {
+        let mut read = self.store.log_since(seen, None).await.unwrap();
+        let mut changes = read.changes;
+        while let Some(page) = read.next {
+            read = self.store.log_since(seen, Some(&page)).await.unwrap();
+            changes.append(&mut read.changes);
+        }
+        changes
+    }
+
+    /// Creates a tenant with this id and name, and this phone number and integration.
+    pub(super) async fn create(&self, id: &str, phone: &str, integration: &str) -> Written<Tenant> {
+        self.store.create_tenant(&new_tenant(id, phone, integration)).await.unwrap()
+    }
+
+    /// Sets credentials of this type and returns the version.
+    pub(super) async fn set(&self, id: &str, kind: CredentialType, value: Value) -> i64 {
+        let credentials = Credentials::new(kind, value).unwrap();
+        let set = self.store.set_credentials(&tenant_id(id), kind, &credentials, None).await;
+        set.unwrap().unwrap().value.version
+    }
+}
+
+fn connect(database: &Database) -> Postgres {
+    Postgres::connect(&SecretString::from(database.url.as_str()), CONNECTIONS).unwrap()
+}
+
+fn shell(store: &Sqlite) -> SqliteConnectOptions {
+    let busy = Duration::from_secs(5);
+    SqliteConnectOptions::new().filename(store.path()).busy_timeout(busy)
+}
+
+pub(super) fn tenant_id(id: &str) -> TenantId {
+    id.parse().unwrap()
+}
+
+/// A tenant whose other fields are of no concern. An empty text stands for none.
+pub(super) fn new_tenant(id: &str, phone: &str, integration: &str) -> NewTenant {
+    NewTenant {
+        id: tenant_id(id),
+        name: id.parse().unwrap(),
+        email: None,
+        status: Status::Active,
+        phone_number_id: (!phone.is_empty()).then(|| phone.parse().unwrap()),
+        display_phone_number: None,
+        genesys_integration_id: (!integration.is_empty()).then(|| integration.parse().unwrap()),
+        genesys_org_id: None,
+        genesys_region: None,
+        settings: Map::new(),
+    }
+}
+
+/// A change as one line: its kind, its version, its keys in order.
+pub(super) fn line(change: &Change) -> String {
+    let mut keys: Vec<_> = change.keys.iter().map(ToString::to_string).collect();
+    keys.sort();
+    let version = change.version.map_or_else(String::new, |version| format!(" v{version}"));
+    format!("{}{version}: {}", change.kind, keys.join(" "))
+}
+
+pub(super) fn lines(changes: &[Change]) -> Vec<String> {
+    changes.iter().map(line).collect()
+}

@@ -1,0 +1,136 @@
+//! Writes by other means than the store, which the triggers see all the same.
+
+use serde_json::json;
+use tenant_service::domain::{ChangeKind, CredentialType};
+use tenant_service::store::StoreError;
+
+use super::bed::{Bed, lines, tenant_id};
+
+pub(super) async fn a_write_by_hand_is_logged(bed: &Bed) {
+    let before = bed.snapshot().await;
+    for statement in [
+        "INSERT INTO tenants (id, name, phone_number_id, genesys_integration_id)
+         VALUES ('a', 'A', '1', 'i:1'), ('b', 'B', NULL, NULL)",
+        "UPDATE tenants SET phone_number_id = '2' WHERE id = 'a'",
+        // Nothing changes.
+        "UPDATE tenants SET phone_number_id = '2', name = name WHERE id = 'a'",
+        "UPDATE tenants SET status = 'suspended' WHERE id = 'a'",
+        "UPDATE tenants SET status = 'suspended'",
+        "INSERT INTO tenant_credentials (tenant_id, credential_type, credentials, version)
+         VALUES ('a', 'genesys', '{\"clientId\": \"c\"}', 7)",
+        "UPDATE tenant_credentials SET version = version",
+        "UPDATE tenant_credentials SET credentials = '{\"clientId\": \"d\"}'",
+        "DELETE FROM tenants WHERE id = 'b'",
+    ] {
+        bed.by_hand(statement).await.unwrap();
+    }
+    let changes = bed.since(&before).await;
+    assert_eq!(
+        lines(&changes),
+        [
+            "tenant.created: integration:i:1 phone:1 tenant:a",
+            "tenant.created: tenant:b",
+            "tenant.updated: integration:i:1 phone:1 phone:2 tenant:a",
+            "tenant.updated: integration:i:1 phone:2 tenant:a tenant:a:credentials:genesys \
+             tenant:a:credentials:whatsapp",
+            "tenant.updated: tenant:b tenant:b:credentials:genesys tenant:b:credentials:whatsapp",
+            "credentials.updated v7: integration:i:1 phone:2 tenant:a tenant:a:credentials:genesys",
+            "credentials.updated v7: integration:i:1 phone:2 tenant:a tenant:a:credentials:genesys",
+            "tenant.deleted: tenant:b tenant:b:credentials:genesys tenant:b:credentials:whatsapp",
+        ]
+    );
+    let tenant = bed.store.tenant(&tenant_id("a")).await.unwrap().unwrap();
+    assert_eq!(tenant.revision, changes[6].seq);
+
+    // It moves with the data, whoever writes; and where it alone is written, that is a change of
+    // what is cached too.
+    let old = "2020-01-01T00:00:00.000Z";
+    let before = bed.snapshot().await;
+    bed.by_hand(&format!("UPDATE tenants SET updated_at = '{old}'")).await.unwrap();
+    let touched = bed.store.tenant(&tenant_id("a")).await.unwrap().unwrap();
+    assert!(touched.updated_at >= tenant.updated_at);
+    assert_eq!(bed.since(&before).await.len(), 1);
+}
+
+pub(super) async fn a_credential_that_moves_names_both_tenants(bed: &Bed) {
+    bed.create("a", "1", "i1").await;
+    bed.create("b", "2", "i2").await;
+    bed.set("a", CredentialType::Whatsapp, json!({"access_token": "made up"})).await;
+    let before = bed.snapshot().await;
+    bed.by_hand("UPDATE tenant_credentials SET tenant_id = 'b', credential_type = 'genesys'")
+        .await
+        .unwrap();
+    let changes = bed.since(&before).await;
+    assert_eq!(
+        lines(&changes),
+        ["credentials.updated v1: integration:i1 integration:i2 phone:1 phone:2 tenant:a \
+          tenant:a:credentials:whatsapp tenant:b tenant:b:credentials:genesys"]
+    );
+    for id in ["a", "b"] {
+        let tenant = bed.store.tenant(&tenant_id(id)).await.unwrap().unwrap();
+        assert_eq!(tenant.revision, changes[0].seq);
+    }
+}
+
+pub(super) async fn a_kind_of_a_newer_version_evicts_its_keys(bed: &Bed) {
+    let keys = match &bed.backend {
+        super::bed::Backend::Postgres(..) => "{phone:1,flag:9,tenant:a}",
+        super::bed::Backend::Sqlite(..) => r#"["phone:1","flag:9","tenant:a"]"#,
+    };
+    let before = bed.snapshot().await;
+    bed.by_hand(&format!(
+        "INSERT INTO tenant_changes (kind, keys) VALUES ('tenant.merged', '{keys}')"
+    ))
+    .await
+    .unwrap();
+    let changes = bed.since(&before).await;
+    assert_eq!(changes[0].kind, ChangeKind::TenantUpdated);
+    assert_eq!(lines(&changes), ["tenant.updated: phone:1 tenant:a"]);
+}
+
+pub(super) async fn a_row_that_cannot_be_read_is_an_error(bed: &Bed) {
+    let created = bed.create("a", "1", "i1").await.value;
+    // The number is far beyond what a JSON number is here; the schema can't know.
+    let settings = format!("{{\"n\": 1{}}}", "0".repeat(400));
+    bed.by_hand(&format!("UPDATE tenants SET settings = '{settings}'")).await.unwrap();
+    let found = bed.store.tenant(&created.id).await;
+    assert!(matches!(found, Err(StoreError::Corrupt("tenants.settings"))), "{found:?}");
+}
+
+pub(super) async fn what_the_service_would_refuse_the_schema_refuses(bed: &Bed) {
+    let long = "x".repeat(51);
+    for id in ["", "-a", "a b", "a:b", "ä", "by-phone", "by-integration", "a\n", &long] {
+        let insert = format!("INSERT INTO tenants (id, name) VALUES ('{id}', 'A')");
+        assert!(bed.by_hand(&insert).await.is_err(), "{id:?}");
+    }
+    bed.create("a", "1", "i1").await;
+    let digits = "1".repeat(33);
+    let visible = "i".repeat(129);
+    for assignment in [
+        "phone_number_id = ''",
+        "phone_number_id = '+1'",
+        "phone_number_id = '١'",
+        &format!("phone_number_id = '{digits}'"),
+        "genesys_integration_id = ''",
+        "genesys_integration_id = 'a b'",
+        "genesys_integration_id = 'é'",
+        &format!("genesys_integration_id = '{visible}'"),
+        "status = 'gone'",
+        "name = ''",
+        "settings = '[]'",
+        "settings = 'null'",
+    ] {
+        let update = format!("UPDATE tenants SET {assignment}");
+        assert!(bed.by_hand(&update).await.is_err(), "{assignment}");
+    }
+    for values in ["'sip', '{}', 1", "'genesys', '[]', 1", "'genesys', '{}', 0"] {
+        let insert = format!(
+            "INSERT INTO tenant_credentials (tenant_id, credential_type, credentials, version)
+             VALUES ('a', {values})"
+        );
+        assert!(bed.by_hand(&insert).await.is_err(), "{values}");
+    }
+    // The longest that are valid.
+    let (id, digits, visible) = ("x".repeat(50), "1".repeat(32), "~".repeat(128));
+    bed.create(&id, &digits, &visible).await;
+}

@@ -1,0 +1,72 @@
+//! What a store promises: one suite that runs on both, and what only one of them has.
+
+mod bed;
+mod credentials;
+mod direct;
+mod log;
+mod migrate;
+mod postgres;
+mod postgres_log;
+mod sqlite;
+mod tenants;
+
+use self::bed::Bed;
+
+/// Makes a test of each case for each store.
+macro_rules! conformance {
+    ($($group:ident: $($case:ident),+;)+) => {
+        mod on_postgres {
+            $(mod $group { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::super::$group::$case(&super::super::Bed::postgres().await).await;
+                }
+            )+ })+
+        }
+
+        mod on_sqlite {
+            $(mod $group { $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::super::$group::$case(&super::super::Bed::sqlite().await).await;
+                }
+            )+ })+
+        }
+    };
+}
+
+conformance! {
+    tenants:
+        a_tenant_is_found_by_each_of_its_names,
+        absence_is_no_error,
+        a_duplicate_names_its_field_and_changes_nothing,
+        a_patch_merges,
+        a_patch_that_changes_nothing_logs_nothing,
+        a_suspended_tenant_does_not_resolve,
+        a_phone_that_moves_names_both_tenants,
+        a_deleted_tenant_takes_everything_with_it,
+        a_list_is_ordered_and_paged;
+    credentials:
+        versions_follow_one_another,
+        a_link_changes_the_tenant_in_the_same_transaction,
+        a_link_that_another_has_changes_nothing,
+        concurrent_writes_all_succeed,
+        the_counter_goes_on_after_a_revocation;
+    direct:
+        a_write_by_hand_is_logged,
+        a_credential_that_moves_names_both_tenants,
+        a_kind_of_a_newer_version_evicts_its_keys,
+        a_row_that_cannot_be_read_is_an_error,
+        what_the_service_would_refuse_the_schema_refuses;
+    log:
+        the_log_holds_each_change_once,
+        a_long_log_is_read_in_pages,
+        pruning_leaves_a_horizon,
+        rows_deleted_by_hand_move_the_horizon;
+    migrate:
+        migrating_again_changes_nothing,
+        replicas_may_migrate_at_once,
+        tables_of_another_program_are_refused_and_untouched,
+        a_newer_schema_is_refused,
+        an_altered_schema_is_refused;
+}
