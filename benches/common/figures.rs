@@ -40,16 +40,38 @@ impl FromIterator<Duration> for Times {
     }
 }
 
-/// The median of an odd number of figures, else the mean of the two in the middle; least and
-/// greatest.
-///
-/// # Panics
-/// There is none.
-pub fn median_and_range(figures: impl IntoIterator<Item = f64>) -> (f64, f64, f64) {
-    let mut figures: Vec<f64> = figures.into_iter().collect();
-    figures.sort_unstable_by(f64::total_cmp);
-    let (low, high) = (figures[(figures.len() - 1) / 2], figures[figures.len() / 2]);
-    (f64::midpoint(low, high), figures[0], figures[figures.len() - 1])
+/// Figures of several rounds, in short.
+#[derive(Debug, Clone, Copy)]
+pub struct Spread {
+    /// The one in the middle (of an even number: the mean of the two).
+    pub median: f64,
+    /// What the middle half of them lies between.
+    pub half: (f64, f64),
+    /// The least and the greatest.
+    pub range: (f64, f64),
+}
+
+impl Spread {
+    /// Of these figures.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn of(figures: impl IntoIterator<Item = f64>) -> Self {
+        let mut figures: Vec<f64> = figures.into_iter().collect();
+        figures.sort_unstable_by(f64::total_cmp);
+        let last = figures.len() - 1;
+        Self {
+            median: f64::midpoint(figures[last / 2], figures[last.div_ceil(2)]),
+            half: (figures[last / 4], figures[last - last / 4]),
+            range: (figures[0], figures[last]),
+        }
+    }
+
+    /// `0.987`, `0.975–1.003`, `0.950–1.010`: the cells of a table.
+    pub fn cells(&self) -> [String; 3] {
+        let between = |(least, most): (f64, f64)| format!("{least:.3}–{most:.3}");
+        [format!("{:.3}", self.median), between(self.half), between(self.range)]
+    }
 }
 
 /// `12 µs`.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use std::{env, thread};
 
 use self::bare::Canned;
-use self::common::figures::{Times, median_and_range, micros, thousands};
+use self::common::figures::{Spread, Times, micros, thousands};
 use self::common::run::{progress, run, say, setting};
 use self::common::table::Table;
 use self::common::wire::Connection;
@@ -45,8 +45,8 @@ async fn benchmark() {
     let cores = u32::try_from(cores).expect("fewer cores than that");
     let workers = setting("BENCH_WORKERS", cores, cores);
     let tenants = setting("BENCH_TENANTS", 256, 8);
-    let pairs = setting("BENCH_PAIRS", 8, 1);
-    let length = Duration::from_millis(setting("BENCH_ROUND_MS", 1200, 100).into());
+    let pairs = setting("BENCH_PAIRS", 24, 1);
+    let length = Duration::from_millis(setting("BENCH_ROUND_MS", 500, 100).into());
 
     progress("starting the service and what it stands on");
     let backing = Backing::chosen().await;
@@ -62,10 +62,11 @@ async fn benchmark() {
         row.learn(&mut connection).await;
     }
 
-    let mut rates = Table::new(&["answers a second", "bare", "service", "ratio", "min–max"]);
-    let mut times = Table::new(&["latency", "bare p50", "p99", "service p50", "p99"]);
-    let mut cpu =
-        Table::new(&["processor time", "bare", "service", "difference", "ratio", "min–max"]);
+    let ratio = ["ratio", "middle half", "min–max"];
+    let table = |name, columns: &[&str]| Table::new(&[&[name], columns].concat());
+    let mut rates = table("answers a second", &[&["bare", "service"], &ratio[..]].concat());
+    let mut times = table("latency", &["bare p50", "p99", "service p50", "p99"]);
+    let mut cpu = table("processor time", &[&["bare", "service"], &ratio[..]].concat());
     for row in &rows {
         let pairs = if row.main { pairs } else { pairs.div_ceil(3) };
         progress(format!("{}: {pairs} × 2 rounds of {length:?}", row.name));
@@ -76,8 +77,8 @@ async fn benchmark() {
     }
     say(format!(
         "\nEach server with {workers} worker threads; {CONNECTIONS} connections; {tenants} tenants. Figures are\n\
-         medians over rounds, ratios medians over pairs of rounds. In full, each answer of the\n\
-         service also writes a line of audit.\n"
+         medians over rounds, ratios over pairs of rounds, above 1 where the service is the\n\
+         better. In full, each answer of the service also writes a line of audit.\n"
     ));
     for table in [rates, times, cpu] {
         table.print();
@@ -98,6 +99,9 @@ async fn measure(
     pairs: u32,
     length: Duration,
 ) -> Vec<Pair> {
+    for (server, exchanges) in [(bare, &row.bare), (service, &row.service)] {
+        round(server, exchanges, CONNECTIONS, length / 5).await;
+    }
     let mut measured = Vec::new();
     for pair in 0..pairs {
         // Each goes first as often as the other: what drifts, drifts for both.
@@ -113,26 +117,20 @@ async fn measure(
 
 fn rates_of(row: &Row, pairs: &[Pair]) -> Vec<String> {
     let rate = |of: fn(&Pair) -> f64| {
-        // A rate is far below the limit, and a fraction of an answer is none.
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
-        let whole = median_and_range(pairs.iter().map(of)).0 as u64;
+        // A fraction of an answer is none.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
+        let whole = Spread::of(pairs.iter().map(of)).median as u64;
         thousands(whole)
     };
-    let (ratio, least, most) =
-        median_and_range(pairs.iter().map(|pair| pair.service.rate / pair.bare.rate));
-    vec![
-        row.name.to_owned(),
-        rate(|pair| pair.bare.rate),
-        rate(|pair| pair.service.rate),
-        format!("{ratio:.3}"),
-        format!("{least:.3}–{most:.3}"),
-    ]
+    let ratio = Spread::of(pairs.iter().map(|pair| pair.service.rate / pair.bare.rate));
+    let rates = [rate(|pair| pair.bare.rate), rate(|pair| pair.service.rate)];
+    [row.name.to_owned()].into_iter().chain(rates).chain(ratio.cells()).collect()
 }
 
 fn times_of(row: &Row, pairs: &[Pair]) -> Vec<String> {
     let of_rounds = |permille, of: fn(&Pair) -> &Times| {
         let rounds = pairs.iter().map(|pair| of(pair).permille(permille).as_secs_f64());
-        micros(Duration::from_secs_f64(median_and_range(rounds).0))
+        micros(Duration::from_secs_f64(Spread::of(rounds).median))
     };
     vec![
         row.name.to_owned(),
@@ -144,20 +142,14 @@ fn times_of(row: &Row, pairs: &[Pair]) -> Vec<String> {
 }
 
 fn cpu_of(row: &Row, pairs: &[Pair]) -> Vec<String> {
-    let name = row.name.to_owned();
     let known = pairs.iter().filter_map(|pair| Some((pair.bare.cpu?, pair.service.cpu?)));
     let known: Vec<(f64, f64)> = known.collect();
     if known.is_empty() {
-        return vec![name, "not told by this system".to_owned()];
+        return vec![row.name.to_owned(), "not told".to_owned()];
     }
-    let median = |of: fn(&(f64, f64)) -> f64| median_and_range(known.iter().map(of)).0;
-    let (ratio, least, most) = median_and_range(known.iter().map(|(bare, service)| bare / service));
-    vec![
-        name,
-        format!("{:.2} µs", median(|cpu| cpu.0)),
-        format!("{:.2} µs", median(|cpu| cpu.1)),
-        format!("{:.2} µs", median(|cpu| cpu.1 - cpu.0)),
-        format!("{ratio:.3}"),
-        format!("{least:.3}–{most:.3}"),
-    ]
+    let time =
+        |of: fn(&(f64, f64)) -> f64| format!("{:.2} µs", Spread::of(known.iter().map(of)).median);
+    let ratio = Spread::of(known.iter().map(|(bare, service)| bare / service));
+    let times = [time(|cpu| cpu.0), time(|cpu| cpu.1)];
+    [row.name.to_owned()].into_iter().chain(times).chain(ratio.cells()).collect()
 }
