@@ -1,6 +1,6 @@
 //! **tenant-service**: whose phone number or integration is this, and which secret do I act with?
 //!
-//! Layers point down only, and peers never import each other (`tests/layers.rs` fails otherwise):
+//! Layers point down only, and peers never import each other (`tests/it/layers.rs` fails otherwise):
 //!
 //! ```text
 //! cli        one file a command

@@ -16,8 +16,7 @@ pub const DEMO: &str = include_str!("../../seeds/demo.json");
 pub struct SeedReport {
     /// Tenants that were created, with their credentials.
     pub created: usize,
-    /// Tenants that were there already and were left as they are, but for credentials of a type
-    /// that they had not.
+    /// Tenants that were there already and were left as they are, with their credentials.
     pub kept: usize,
 }
 
@@ -26,7 +25,7 @@ struct Seed {
     credentials: Vec<(CredentialType, Credentials)>,
 }
 
-/// Loads what of `text` does not exist yet. A mistake in it is found before anything
+/// Loads every tenant of `text` that does not exist yet. A mistake in it is found before anything
 /// is written.
 ///
 /// # Errors
@@ -39,15 +38,13 @@ pub async fn seed(service: &Service, text: &str) -> anyhow::Result<SeedReport> {
         let context = || format!("tenant {id}");
         match service.create_tenant(tenant).await {
             Ok(_) => report.created += 1,
-            Err(ServiceError::Conflict("id")) => report.kept += 1,
+            Err(ServiceError::Conflict("id")) => {
+                report.kept += 1;
+                continue;
+            }
             Err(error) => return Err(error).with_context(context),
         }
         for (kind, credentials) in credentials {
-            // What an earlier run was kept from by a fault is made up for; what is there stays.
-            let found = service.credentials(id.clone(), kind).await.with_context(context)?;
-            if found.value.is_some() {
-                continue;
-            }
             service
                 .set_credentials(id.clone(), kind, credentials, None)
                 .await

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use crate::domain::{CredentialType, Credentials, MASK, MetaView, Tenant, mask_credentials};
+use crate::domain::{CredentialType, Credentials, MetaView, Tenant, mask_credentials};
 
 /// A JSON document and the entity tag of this revision of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,11 +166,10 @@ fn secret_bytes(bytes: Vec<u8>) -> Bytes {
 /// What an administration page shows of genesys credentials, out of their masked form.
 fn genesys_summary(masked: &Map<String, Value>) -> Value {
     let field = |name: &str| masked.get(name).cloned().unwrap_or(Value::Null);
-    let secret = masked.get("clientSecret").cloned().unwrap_or_else(|| MASK.into());
     json!({
         "configured": true,
         "clientId": field("clientId"),
-        "clientSecret": secret,
+        "clientSecret": field("clientSecret"),
         "region": field("region"),
         "integrationId": field("integrationId"),
     })

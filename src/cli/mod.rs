@@ -19,6 +19,7 @@ use crate::telemetry::logging::{self, Style};
 /// to be faster, a Redis server (REDIS_URL).
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

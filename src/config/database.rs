@@ -101,13 +101,21 @@ impl Options {
             return None;
         };
         let (name, user) = (name?, user?);
-        // The setters escape what needs it: a password may hold any character.
+        if matches!(name.as_str(), "." | "..") {
+            mistakes.note("DB_NAME", "must be the name of a database");
+            return None;
+        }
+        // The setters escape what a URL needs, but for the sign that begins an escape: a password
+        // may hold any character.
+        let escaped = |text: &str| text.replace('%', "%25");
         let mut url = Url::parse("postgres://localhost/").ok()?;
         let password = self.db_password.as_ref().filter(|text| !blank(text));
         let built = url.set_host(Some(&host)).is_ok()
             && url.set_port(Some(port)).is_ok()
-            && url.set_username(&user).is_ok()
-            && url.set_password(password.map(ExposeSecret::expose_secret)).is_ok();
+            && url.set_username(&escaped(&user)).is_ok()
+            && url
+                .set_password(password.map(|text| escaped(text.expose_secret())).as_deref())
+                .is_ok();
         if !built {
             mistakes.note("DB_HOST", "must be a host name or an IP address");
             return None;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{Mistakes, given};
-use crate::domain::{Scope, Scopes};
+use crate::domain::{Scope, Scopes, UnknownScope};
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "HTTP")]
@@ -17,7 +17,7 @@ pub(super) struct Options {
     #[arg(long, env = "PORT", default_value_t = 3007)]
     port: u16,
 
-    /// What a caller without a token may do: `all`, or scopes separated by commas, such as
+    /// What a caller without a token may do: `all`, `none`, or scopes separated by commas, such as
     /// lookup:read,credentials:reveal. Default: `all` on a loopback address. On any other address
     /// it has to be set, for whoever reaches the port may then do it
     #[arg(long, env = "ANONYMOUS_SCOPES", value_name = "SCOPES")]
@@ -43,7 +43,7 @@ impl Options {
             mistakes
                 .note("HOST", "must be an IP address such as 127.0.0.1 or 0.0.0.0, or localhost");
         }
-        let anonymous = match given(self.anonymous_scopes).map(|text| text.parse::<Scopes>()) {
+        let anonymous = match given(self.anonymous_scopes).map(|text| scopes(&text)) {
             Some(Ok(scopes)) => Some(scopes),
             Some(Err(error)) => {
                 mistakes.note("ANONYMOUS_SCOPES", error);
@@ -63,4 +63,8 @@ impl Options {
         };
         Some(Http { address: SocketAddr::new(host.ok()?, self.port), anonymous: anonymous? })
     }
+}
+
+fn scopes(text: &str) -> Result<Scopes, UnknownScope> {
+    if text.trim() == "none" { Ok(Scopes::NONE) } else { text.parse() }
 }

@@ -33,6 +33,10 @@ fn a_database_is_named_once() {
     let parts = ["--db-name", "waba", "--db-user", "svc", "--db-password", "p@ss/w:rd"];
     let Database::Postgres { url } = validate(&parts).unwrap().database else { panic!("postgres") };
     assert_eq!(url.expose_secret(), "postgres://svc:p%40ss%2Fw%3Ard@localhost:5432/waba");
+    let percent = ["--db-name", "d", "--db-user", "a%41", "--db-password", "x%ffy"];
+    let Database::Postgres { url } = validate(&percent).unwrap().database else { panic!() };
+    assert_eq!(url.expose_secret(), "postgres://a%2541:x%25ffy@localhost:5432/d");
+    assert!(mistake(&["--db-name", "..", "--db-user", "u"]).contains("DB_NAME"));
     assert!(mistake(&["--db-host", "db"]).contains("DB_NAME"));
     let both = [&parts[..], &["--database-url", "postgres://h/d"]].concat();
     assert!(mistake(&both).contains("one or the other"));
@@ -62,6 +66,7 @@ fn an_open_address_needs_a_word_from_the_operator() {
     assert!(mistake(&["--host", "example.org"]).contains("HOST"));
     let open = ["--host", "::", "--anonymous-scopes", "lookup:read"];
     assert_eq!(validate(&open).unwrap().http.anonymous.to_string(), "lookup:read");
+    assert!(validate(&["--anonymous-scopes", "none"]).unwrap().http.anonymous.is_empty());
     assert!(mistake(&["--anonymous-scopes", "lookup"]).contains("lookup:read"));
 }
 

@@ -1,12 +1,14 @@
 //! Logs: one event a line, on standard output.
 //!
-//! Never logged: a credential, a token, a body, a query string, a header's value, a database URL.
+//! Never logged: a credential, a token, a body, a query string, a header's value, a password.
 //! Ids of tenants appear in audit lines alone.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+
+const AUDIT: &str = "tenant_service::audit=info";
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +24,8 @@ pub enum Style {
 /// # Errors
 /// The filter can't be parsed.
 pub fn install(style: Style, filter: &str) -> Result<(), ParseError> {
-    let filter = EnvFilter::builder().parse(filter)?;
+    // Whatever else is left out, it is on record who was shown a secret.
+    let filter = EnvFilter::builder().parse(filter)?.add_directive(AUDIT.parse()?);
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     match style {
         Style::Pretty => {
@@ -40,7 +43,11 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        line = format!("{line}: {error}");
+        let text = error.to_string();
+        // Some errors repeat their cause.
+        if !line.ends_with(&text) {
+            line = format!("{line}: {text}");
+        }
         cause = error.source();
     }
     line

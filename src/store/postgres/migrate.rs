@@ -1,5 +1,8 @@
 //! The schema of PostgreSQL.
 
+use std::io::ErrorKind;
+use std::time::Duration;
+
 use sqlx::migrate::Migrator;
 use sqlx::{Connection, PgConnection};
 
@@ -7,6 +10,9 @@ use super::Postgres;
 use super::changes::identity;
 use crate::store::MigrateError;
 use crate::store::migrate::TABLES;
+
+/// A server that takes the connection and says nothing is away too.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -38,7 +44,10 @@ impl Postgres {
     /// # Errors
     /// See [`MigrateError`].
     pub async fn migrate(&self) -> Result<(), MigrateError> {
-        let mut connection = PgConnection::connect_with(&self.options).await?;
+        let connect = PgConnection::connect_with(&self.options);
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect).await;
+        let silent = |_| std::io::Error::new(ErrorKind::TimedOut, "the server does not answer");
+        let mut connection = connected.map_err(silent).map_err(sqlx::Error::Io)??;
         let result = migrate(&mut connection).await;
         // The result stands whether or not the server hears our farewell.
         let _ = connection.close().await;

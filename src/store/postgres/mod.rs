@@ -65,7 +65,9 @@ impl Postgres {
     /// The URL can't be understood.
     pub fn connect(url: &SecretString, max_connections: u32) -> Result<Self, InvalidUrl> {
         let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| InvalidUrl)?;
-        let options = options.application_name("tenant-service");
+        // The driver looks an address in brackets (IPv6) up as a name.
+        let host = options.get_host().trim_matches(['[', ']']).to_owned();
+        let options = options.host(&host).application_name("tenant-service");
         let bounded = options.clone().options([
             ("statement_timeout", STATEMENT_TIMEOUT_MS),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS),

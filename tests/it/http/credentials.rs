@@ -247,6 +247,29 @@ async fn a_type_has_to_be_one() {
     assert_problem(&answer, 400, "invalid_value");
 }
 
+/// What was sent comes back to the last digit, also what is at the end of a number's range.
+#[tokio::test]
+async fn numbers_are_passed_through() {
+    for on in stores().await {
+        let replica = &on.replica;
+        tenant(replica, "numbers", "77").await;
+        let sent = json!({"clientId": "a", "retry": {
+            "most": f64::MAX, "odd": 0.942_450_283_777_050_3, "low": 5e-324, "int": i64::MIN,
+        }});
+        set(replica, "numbers", "genesys", sent.clone()).await;
+        let path = "/api/tenants/numbers/credentials/genesys";
+        assert_eq!(replica.get_json(path).await, sent);
+    }
+}
+
+#[tokio::test]
+async fn a_reveal_is_on_record_whatever_is_logged() {
+    let replica =
+        Replica::builder().env("RUST_LOG", "error,tenant_service::app=info").start().await;
+    replica.get("/api/tenants/demo-tenant-001/credentials/genesys").await.expecting(200);
+    replica.wait_for_log(|line| line["message"] == "credentials revealed").await;
+}
+
 #[tokio::test]
 async fn every_reveal_is_audited_and_nothing_that_is_revealed_is_logged() {
     let replica = Replica::builder().start().await;

@@ -84,6 +84,16 @@ async fn seeds_are_loaded_once_and_told_to_replicas() {
     run_cli(&["seed"], &environment).await.expecting(0);
     let tenant = replica.get_json("/api/tenants/demo-tenant-001").await;
     assert_eq!(tenant["name"], "Renamed", "what is there is left as it is");
+    // Also what a suspended tenant has, which looks absent.
+    let token = json!({"type": "whatsapp", "credentials": {"access_token": "a-real-one"}});
+    let path = "/api/tenants/demo-tenant-001";
+    replica.put_json(&format!("{path}/credentials"), &token).await.expecting(200);
+    for status in ["suspended", "active"] {
+        replica.patch_json(path, &json!({"status": status})).await.expecting(200);
+        run_cli(&["seed"], &environment).await.expecting(0);
+    }
+    let kept = replica.get_json(&format!("{path}/credentials/whatsapp")).await;
+    assert_eq!(kept, json!({"access_token": "a-real-one"}));
 
     let folder = Scratch::new("seeds");
     let file = folder.join("bad.json");
@@ -114,6 +124,14 @@ async fn a_database_that_is_away_is_named_without_its_password() {
     let output = run_cli(&["serve"], &environment).await.expecting(1);
     assert!(output.stderr.contains("database"), "{}", output.stderr);
     assert!(!output.stderr.contains("hunter2") && !output.stdout.contains("hunter2"));
+}
+
+/// Flags before a command would be read by nobody.
+#[tokio::test]
+async fn flags_stand_behind_the_command() {
+    let url = "postgres://u:p@127.0.0.1:1/none";
+    let output = run_cli(&["--database-url", url, "migrate"], &[]).await.expecting(2);
+    assert!(output.stderr.contains("--database-url"), "{}", output.stderr);
 }
 
 #[tokio::test]
