@@ -4,14 +4,18 @@
 //! `stop` ends the background tasks, which those requests still need. A background task that ends
 //! before it was told to takes the process down, loudly: half a replica is worse than none.
 
+use std::fmt;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How long requests in flight may take to finish. With what follows, it all ends within the 30 s
-/// that orchestrators usually give.
-pub const DRAIN_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a replica that is to end still takes new connections, while `/readyz` tells load
+/// balancers to open no more.
+const NOTICE: Duration = Duration::from_secs(3);
+/// How long requests in flight may then take to finish. With what follows, it all ends within the
+/// 30 s that orchestrators usually give.
+pub const DRAIN_PATIENCE: Duration = Duration::from_secs(17);
 /// How long writes whose clients have gone may then take to be told to everyone.
 pub const WRITES_PATIENCE: Duration = Duration::from_secs(4);
 /// How long background tasks may take to end.
@@ -68,21 +72,49 @@ impl Lifecycle {
     }
 }
 
-/// Returns when the process is asked to end (SIGTERM, SIGINT).
+/// Why a process is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Whoever runs it has had enough (Ctrl-C).
+    Interrupt,
+    /// An orchestrator ends it, and load balancers have yet to learn of that.
+    Terminate,
+}
+
+impl Signal {
+    /// How long to go on as if nothing had happened, but for `/readyz`.
+    pub const fn notice(self) -> Duration {
+        match self {
+            Self::Interrupt => Duration::ZERO,
+            Self::Terminate => NOTICE,
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        })
+    }
+}
+
+/// Returns when the process is asked to end.
 ///
 /// # Errors
 /// Signals can't be received.
-pub async fn asked_to_end() -> std::io::Result<&'static str> {
+pub async fn asked_to_end() -> std::io::Result<Signal> {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
-            received = interrupt => received.map(|()| "SIGINT"),
-            _ = terminate.recv() => Ok("SIGTERM"),
+            received = interrupt => received.map(|()| Signal::Interrupt),
+            _ = terminate.recv() => Ok(Signal::Terminate),
         }
     }
     #[cfg(not(unix))]
-    interrupt.await.map(|()| "interrupt")
+    interrupt.await.map(|()| Signal::Interrupt)
 }

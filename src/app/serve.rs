@@ -1,5 +1,6 @@
 //! Runs a replica.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::lifecycle::{DRAIN_PATIENCE, Lifecycle, WRITES_PATIENCE, asked_to_end}
 use super::{Core, DEMO, banner, seed};
 use crate::config::{Config, Database};
 use crate::feed::{Applier, ListenTask, PollTask, Proof, SubscribeTask, prune};
-use crate::http;
+use crate::http::{self, Front};
 use crate::service::Service;
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{self, CACHE_ENTRIES, PROOF_AGE, gauge_of};
@@ -87,28 +88,34 @@ async fn answer(
         metrics,
         limits: http::Limits::default(),
     };
-    let draining = lifecycle.draining();
-    let server = axum::serve(listener, http::router(state))
-        .with_graceful_shutdown(draining.cancelled_owned())
-        .into_future();
-    tokio::pin!(server);
-    let outcome = tokio::select! {
-        ended = &mut server => return ended.context("accepting connections"),
+    // Ends once it was told to drain, and not before.
+    let mut server = pin!(http::serve(listener, Front::leak(state), lifecycle.draining()));
+    let (notice, outcome) = tokio::select! {
+        () = &mut server => return Ok(()),
         signal = asked_to_end() => {
             let signal = signal.context("receiving signals")?;
-            tracing::info!(signal, "finishing the requests in flight");
-            Ok(())
+            tracing::info!(%signal, "stopping");
+            (signal.notice(), Ok(()))
         }
         failure = lifecycle.failure() => {
             tracing::error!(%failure, "ending the process");
-            Err(failure)
+            (Duration::ZERO, Err(failure))
         }
     };
     service.begin_stopping();
+    tokio::select! {
+        () = &mut server => {}
+        () = tokio::time::sleep(notice) => {}
+        _ = asked_to_end() => {}
+    }
+    tracing::info!("finishing the requests in flight");
     lifecycle.drain();
-    match tokio::time::timeout(DRAIN_PATIENCE, server).await {
-        Ok(ended) => ended.context("finishing requests")?,
-        Err(_) => tracing::warn!("requests took too long to finish and were cut off"),
+    tokio::select! {
+        () = server => {}
+        () = tokio::time::sleep(DRAIN_PATIENCE) => {
+            tracing::warn!("requests took too long to finish and were cut off");
+        }
+        _ = asked_to_end() => tracing::warn!("asked to end again; requests in flight were cut off"),
     }
     outcome
 }

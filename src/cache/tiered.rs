@@ -86,6 +86,13 @@ impl Tiered {
         Self { l1, l2, ttl, loads: tracker, l1_stats, l2_stats }
     }
 
+    /// The value under `key`, if L1 has it. A miss is not counted: [`Tiered::get`] is to follow.
+    pub fn peek<K: TypedKey>(&self, key: K) -> Option<Found<K::Value>> {
+        let key = key.into();
+        let cached = self.l1.get(&key)?;
+        self.hit::<K>(&key, cached).ok()
+    }
+
     /// The value under `key`: from L1, from L2, or by `load`.
     ///
     /// # Errors

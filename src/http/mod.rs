@@ -1,13 +1,16 @@
 //! HTTP: the table of operations, what they accept, what they answer.
 //!
-//! A request passes through three things and no more: axum's router, one [`middleware`] (request
-//! id, scope, time limit, panics, metrics, access log) and its handler in `routes`. Whatever
-//! goes wrong becomes a [`problem::Problem`]; its file is the only one that maps to a status.
+//! A request comes over a connection ([`server`]) and passes through three things and no more:
+//! axum's router, one [`middleware`] (request id, scope, time limit, panics, metrics, access log)
+//! and its handler in `routes`; a look-up that is in memory does without the first ([`front`]).
+//! Whatever goes wrong becomes a [`problem::Problem`]; its file is the only one that maps to a
+//! status.
 //!
 //! Architecture Invariant: no value that a caller sent is in an error, a log line or a metric.
 
 pub mod auth;
 pub mod extract;
+pub mod front;
 pub mod middleware;
 pub mod openapi;
 pub mod problem;
@@ -15,9 +18,11 @@ pub mod reply;
 pub mod router;
 pub(crate) mod routes;
 pub mod schema;
+pub mod server;
 pub mod state;
 
+pub use front::Front;
 pub use openapi::document;
-pub use router::router;
 pub use routes::tenants::new_tenant;
+pub use server::serve;
 pub use state::{AppState, Limits};

@@ -1,13 +1,17 @@
 //! Answers out of a cache, with what the caches in front of us have to know.
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use axum::response::IntoResponse;
+use http_body_util::Full;
 
 use super::extract::IfNoneMatch;
 use super::problem::Problem;
 use crate::cache::{Document, Via};
+
+/// An answer whose body is here already: no box around it.
+pub type Reply = Response<Full<Bytes>>;
 
 /// RFC 9211.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -28,15 +32,15 @@ fn cache_status(via: Via) -> HeaderValue {
     })
 }
 
-fn with(status: StatusCode, body: Body, headers: HeaderMap) -> Response {
-    let mut response = Response::new(body);
+fn with(status: StatusCode, body: Bytes, headers: HeaderMap) -> Reply {
+    let mut response = Reply::new(body.into());
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
 
 /// A document, or 304 to whoever has this revision of it already.
-pub fn document(document: Document, via: Via, known: &IfNoneMatch) -> Response {
+pub fn document(document: Document, via: Via, known: &IfNoneMatch) -> Reply {
     let Document { body, etag } = document;
     let is_known = known.matches(&etag);
     let mut headers = HeaderMap::with_capacity(HEADERS);
@@ -47,34 +51,35 @@ pub fn document(document: Document, via: Via, known: &IfNoneMatch) -> Response {
         headers.insert(ETAG, tag);
     }
     if is_known {
-        return with(StatusCode::NOT_MODIFIED, Body::empty(), headers);
+        return with(StatusCode::NOT_MODIFIED, Bytes::new(), headers);
     }
     headers.insert(CONTENT_TYPE, JSON);
-    with(StatusCode::OK, body.into(), headers)
+    with(StatusCode::OK, body, headers)
 }
 
 /// JSON out of a cache, to be asked for again each time.
-pub fn revalidated(body: Bytes, via: Via) -> Response {
+pub fn revalidated(body: Bytes, via: Via) -> Reply {
     let mut headers = HeaderMap::with_capacity(HEADERS);
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(CACHE_CONTROL, REVALIDATE);
     headers.insert(CACHE_STATUS, cache_status(via));
-    with(StatusCode::OK, body.into(), headers)
+    with(StatusCode::OK, body, headers)
 }
 
 /// JSON with secrets in it, to be kept nowhere.
-pub fn secret(body: Bytes, via: Via) -> Response {
+pub fn secret(body: Bytes, via: Via) -> Reply {
     let mut headers = HeaderMap::with_capacity(HEADERS);
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(CACHE_STATUS, cache_status(via));
-    with(StatusCode::OK, body.into(), headers)
+    with(StatusCode::OK, body, headers)
 }
 
 /// An absence, which can come out of a cache as well.
-pub fn absent(problem: Problem, via: Via) -> Response {
+pub fn absent(problem: Problem, via: Via) -> Reply {
     let headers = [(CACHE_CONTROL, REVALIDATE), (CACHE_STATUS, cache_status(via))];
-    (headers, problem).into_response()
+    // A problem's body is made last, when its request's id is known.
+    (headers, problem).into_response().map(|_| Full::default())
 }
 
 #[cfg(test)]

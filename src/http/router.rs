@@ -19,7 +19,7 @@ use super::auth::{Access, Caller};
 use super::middleware::Endpoint;
 use super::problem::{Problem, method_not_allowed};
 use super::routes::{credentials, docs, genesys, health, lookups, metrics, tenants};
-use super::state::{AppState, Shared};
+use super::state::Shared;
 use crate::domain::Scope;
 
 /// The prefix of tenant paths, as documents and metrics write it.
@@ -94,22 +94,21 @@ pub fn operations() -> Vec<Operation> {
     ]
 }
 
-/// The service over HTTP.
+/// Every operation at its paths.
 ///
 /// # Panics
 /// Where two operations claim the same path and method, which a test rules out.
-pub fn router(state: AppState) -> Router {
-    let state = Arc::new(state);
+pub fn routes(state: &Shared) -> Router {
     let mut paths: BTreeMap<&'static str, Vec<Operation>> = BTreeMap::new();
     for operation in operations() {
         paths.entry(operation.path).or_default().push(operation);
     }
     let router = paths.into_iter().fold(Router::new(), |router, (path, operations)| {
-        let methods = methods(path, &operations, &state);
+        let methods = methods(path, &operations, state);
         let register = |router: Router, variant: String| router.route(&variant, methods.clone());
         variants(path).into_iter().fold(router, register)
     });
-    let unmatched = endpoint(UNMATCHED, Access::Open, &state);
+    let unmatched = endpoint(UNMATCHED, Access::Open, state);
     router.fallback_service(service_fn(move |request| {
         unmatched.answer(request, |_| ready(Problem::not_found().into_response()))
     }))
@@ -135,7 +134,8 @@ fn methods(path: &'static str, operations: &[Operation], state: &Shared) -> Meth
     methods.on_service(MethodFilter::OPTIONS, options).fallback_service(refused)
 }
 
-fn endpoint(route: &'static str, access: Access, state: &Shared) -> &'static Endpoint {
+/// The endpoint of a route template, with what is the same for all.
+pub fn endpoint(route: &'static str, access: Access, state: &Shared) -> &'static Endpoint {
     Endpoint::leak(route, access, Caller::anonymous(state.anonymous), state.limits.request)
 }
 

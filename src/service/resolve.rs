@@ -23,6 +23,12 @@ impl Service {
         Ok(self.0.cache.get(ByPhone(phone.clone()), load).await?)
     }
 
+    /// The same, if it is in memory.
+    #[must_use]
+    pub fn cached_by_phone(&self, phone: PhoneNumberId) -> Option<Found<Document>> {
+        self.0.cache.peek(ByPhone(phone))
+    }
+
     /// The active tenant that has this integration.
     ///
     /// # Errors
@@ -36,6 +42,12 @@ impl Service {
             async move { loaded("by_integration", store.tenant_by_integration(&id).await, lookup) }
         };
         Ok(self.0.cache.get(ByIntegration(integration.clone()), load).await?)
+    }
+
+    /// The same, if it is in memory.
+    #[must_use]
+    pub fn cached_by_integration(&self, integration: IntegrationId) -> Option<Found<Document>> {
+        self.0.cache.peek(ByIntegration(integration))
     }
 
     /// A tenant, whatever its status.

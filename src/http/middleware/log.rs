@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use axum::http::Method;
-use axum::response::Response;
+use axum::http::{Method, Response};
 use tracing::{debug, error, info};
 
 use super::Endpoint;
@@ -15,10 +14,10 @@ const TARGET: &str = "tenant_service::access";
 
 /// Logs an answer: a failure of ours as an error, a write as information, all else for debugging
 /// (who floods us with refused requests shall not flood the log as well).
-pub fn answered(
+pub fn answered<B>(
     endpoint: &Endpoint,
     method: &Method,
-    response: &Response,
+    response: &Response<B>,
     took: Duration,
     request_id: &str,
     problem: Option<&Problem>,
@@ -79,7 +78,7 @@ fn micros(took: Duration) -> u64 {
 }
 
 /// `l1`, `l2` or `miss`: the last word of `Cache-Status`.
-fn cache(response: &Response) -> Option<&str> {
+fn cache<B>(response: &Response<B>) -> Option<&str> {
     response.headers().get(CACHE_STATUS)?.to_str().ok()?.rsplit('=').next()
 }
 

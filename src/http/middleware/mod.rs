@@ -13,9 +13,8 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderName, Method};
+use axum::http::{self, HeaderName, Method};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tokio::time::timeout_at;
@@ -94,6 +93,24 @@ impl Endpoint {
         }
     }
 
+    /// Answers by a handler that does not wait; `None` if it has no answer, or the caller may not
+    /// have it: then [`Endpoint::answer`] is to be asked.
+    pub fn answer_at_once<R, B: From<Vec<u8>>>(
+        &'static self,
+        request: &http::Request<R>,
+        handler: impl FnOnce() -> Option<http::Response<B>>,
+    ) -> Option<http::Response<B>> {
+        if self.refusal.is_some() {
+            return None;
+        }
+        let began = Instant::now();
+        // A panic is for `answer` to meet again, and to tell.
+        let response = std::panic::catch_unwind(AssertUnwindSafe(handler)).ok()??;
+        let (id, method) = (RequestId::of(request.headers()), request.method().clone());
+        let mut pending = Pending { endpoint: self, method, began, id, is_answered: false };
+        Some(pending.complete(response))
+    }
+
     /// The handler's answer, or that of its failure. A future that is ready at once registers no
     /// timer.
     async fn attempt(&self, began: Instant, work: impl Future<Output = Response>) -> Response {
@@ -119,11 +136,11 @@ struct Pending {
 }
 
 impl Pending {
-    fn complete(&mut self, mut response: Response) -> Response {
+    fn complete<B: From<Vec<u8>>>(&mut self, mut response: http::Response<B>) -> http::Response<B> {
         self.is_answered = true;
         let problem = response.extensions_mut().remove::<Problem>();
         if let Some(problem) = &problem {
-            *response.body_mut() = Body::from(problem.render(self.id.as_str()));
+            *response.body_mut() = problem.render(self.id.as_str()).into();
         }
         let took = self.began.elapsed();
         self.endpoint.meters.record(&self.method, response.status(), took);
@@ -147,6 +164,7 @@ impl Drop for Pending {
 mod tests {
     use std::future::{pending, ready};
 
+    use axum::body::Body;
     use axum::http::StatusCode;
     use http_body_util::BodyExt;
     use serde_json::Value;
@@ -159,7 +177,7 @@ mod tests {
     }
 
     fn request(id: Option<&str>) -> Request {
-        let builder = axum::http::Request::builder().uri("/test");
+        let builder = http::Request::builder().uri("/test");
         let builder = id.into_iter().fold(builder, |builder, id| builder.header(X_REQUEST_ID, id));
         builder.body(Body::empty()).unwrap()
     }

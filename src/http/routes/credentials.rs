@@ -8,7 +8,6 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::response::Response;
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -17,6 +16,7 @@ use crate::domain::{CredentialType, Credentials, Invalid, TenantId};
 use crate::http::extract::{Fields, JsonBody, Query, Segment, Segments};
 use crate::http::middleware::RequestId;
 use crate::http::problem::Problem;
+use crate::http::reply::Reply;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
 use crate::store::CredentialsSet;
@@ -43,7 +43,7 @@ pub async fn masked(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
     query: Query,
-) -> Result<Response, Problem> {
+) -> Result<Reply, Problem> {
     let kind = kind_of(&query)?;
     let found = state.service.credentials(id, kind).await?;
     Ok(match found.value {
@@ -74,7 +74,7 @@ pub async fn full(
     State(state): State<Shared>,
     Segments(id, kind): Segments<TenantId, CredentialType>,
     request_id: RequestId,
-) -> Result<Response, Problem> {
+) -> Result<Reply, Problem> {
     reveal(&state, id, kind, &request_id, |views| Some(views.full.clone())).await
 }
 
@@ -96,7 +96,7 @@ pub async fn meta(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
     request_id: RequestId,
-) -> Result<Response, Problem> {
+) -> Result<Reply, Problem> {
     reveal(&state, id, CredentialType::Whatsapp, &request_id, |views| views.meta.clone()).await
 }
 
@@ -157,7 +157,7 @@ async fn reveal(
     kind: CredentialType,
     request_id: &RequestId,
     view: impl FnOnce(&CredentialViews) -> Option<Bytes>,
-) -> Result<Response, Problem> {
+) -> Result<Reply, Problem> {
     let found = state.service.credentials(id.clone(), kind).await?;
     let Some(body) = found.value.as_deref().and_then(view) else {
         return Ok(reply::absent(Problem::credentials_not_found(kind), found.via));

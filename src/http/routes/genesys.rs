@@ -4,12 +4,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use crate::domain::{CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId};
 use crate::http::extract::{Fields, JsonBody, Segment};
 use crate::http::problem::Problem;
+use crate::http::reply::Reply;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
 use crate::store::GenesysLink;
@@ -71,7 +71,7 @@ pub async fn set(
 pub async fn get(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
-) -> Result<Response, Problem> {
+) -> Result<Reply, Problem> {
     let found = state.service.credentials(id, CredentialType::Genesys).await?;
     let absent = Problem::credentials_not_found(CredentialType::Genesys);
     Ok(match found.value.and_then(|views| views.genesys.clone()) {

@@ -3,12 +3,12 @@
 //! Errors: 400 for what is no id; 404 for an id that no active tenant has.
 
 use axum::extract::State;
-use axum::response::Response;
 
 use crate::cache::{Document, Found};
 use crate::domain::{IntegrationId, PhoneNumberId};
 use crate::http::extract::{IfNoneMatch, Segment};
 use crate::http::problem::Problem;
+use crate::http::reply::Reply;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
 
@@ -38,7 +38,7 @@ pub async fn by_phone(
     State(state): State<Shared>,
     Segment(phone): Segment<PhoneNumberId>,
     known: IfNoneMatch,
-) -> Result<Response, Problem> {
+) -> Result<Reply, Problem> {
     Ok(answer(state.service.by_phone(phone).await?, &known))
 }
 
@@ -67,12 +67,12 @@ pub async fn by_integration(
     State(state): State<Shared>,
     Segment(integration): Segment<IntegrationId>,
     known: IfNoneMatch,
-) -> Result<Response, Problem> {
+) -> Result<Reply, Problem> {
     Ok(answer(state.service.by_integration(integration).await?, &known))
 }
 
 /// A document that may be absent; that it is can come out of a cache as well.
-pub(super) fn answer(found: Found<Document>, known: &IfNoneMatch) -> Response {
+pub fn answer(found: Found<Document>, known: &IfNoneMatch) -> Reply {
     match found.value {
         Some(document) => reply::document(document, found.via, known),
         None => reply::absent(Problem::tenant_not_found(), found.via),

@@ -15,6 +15,7 @@ use crate::cache::TenantBody;
 use crate::domain::{Edit, NewTenant, Status, Tenant, TenantId, TenantPatch};
 use crate::http::extract::{Fields, IfNoneMatch, JsonBody, MergePatch, Query, Segment, number};
 use crate::http::problem::Problem;
+use crate::http::reply::Reply;
 use crate::http::schema;
 use crate::http::state::Shared;
 use crate::store::Page;
@@ -90,7 +91,7 @@ pub async fn get(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
     known: IfNoneMatch,
-) -> Result<Response, Problem> {
+) -> Result<Reply, Problem> {
     Ok(answer(state.service.tenant(id).await?, &known))
 }
 
