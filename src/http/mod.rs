@@ -11,6 +11,7 @@
 pub mod auth;
 pub mod extract;
 pub mod front;
+mod head_timer;
 pub mod middleware;
 pub mod openapi;
 pub mod problem;

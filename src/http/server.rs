@@ -14,12 +14,13 @@ use std::time::Duration;
 use futures_util::future::Either;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::front::Front;
+use super::head_timer::HeadTimer;
 
 /// How long a connection may take to send the next request's head, from its opening or the last
 /// answer on. Longer than load balancers keep an idle connection (60 s): one that we close while
@@ -37,10 +38,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// open have been answered.
 pub async fn serve(listener: TcpListener, front: &'static Front, draining: CancellationToken) {
     let connections = TaskTracker::new();
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE).max_buf_size(LARGEST_HEAD);
     while let Some(stream) = draining.run_until_cancelled(accept(&listener)).await {
-        connections.spawn(converse(builder.clone(), stream, front, draining.clone()));
+        connections.spawn(converse(stream, front, draining.clone()));
     }
     drop(listener);
     connections.close();
@@ -71,12 +70,14 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// Answers what comes over a connection, one request after the other.
-async fn converse(
-    builder: http1::Builder,
-    stream: TcpStream,
-    front: &'static Front,
-    draining: CancellationToken,
-) {
+async fn converse(stream: TcpStream, front: &'static Front, draining: CancellationToken) {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(HeadTimer::new(HEAD_PATIENCE))
+        .header_read_timeout(HEAD_PATIENCE)
+        .max_buf_size(LARGEST_HEAD)
+        // Bodies are small: to copy one behind its head costs less than a gathering write.
+        .writev(false);
     let answering = Arc::new(AtomicBool::new(false));
     let service = service_fn(|request| match front.at_once(&request) {
         Some(response) => Either::Left(ready(Ok(response))),

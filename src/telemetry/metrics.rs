@@ -9,6 +9,8 @@ use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gau
 use metrics::{describe_histogram, histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
+use super::requests;
+
 /// Look-ups in a cache tier, by `tier`, `kind` and `outcome`.
 pub const CACHE_REQUESTS: &str = "tenant_cache_requests_total";
 /// Results of loads that were stored, or refused because an eviction overtook them.
@@ -35,7 +37,7 @@ pub const HTTP_REQUESTS: &str = "http_requests_total";
 pub const HTTP_DURATION: &str = "http_request_duration_seconds";
 
 /// From 50 µs, which a cached answer takes, to 10 s, which only a fault does.
-const BUCKETS: [f64; 17] = [
+pub(super) const BUCKETS: [f64; 17] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
     1.0, 2.5, 5.0, 10.0,
 ];
@@ -56,9 +58,15 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(FEED_CONNECTED, "Whether a source of changes is connected.");
     describe_gauge!(PROOF_AGE, "Seconds since the last completed poll of the change log.");
     describe_histogram!(STORE_QUERY, "Seconds a statement took.");
-    describe_counter!(HTTP_REQUESTS, "Requests answered.");
-    describe_histogram!(HTTP_DURATION, "Seconds from a request's head to its answer's head.");
     Ok(handle)
+}
+
+/// Everything, in the text format of Prometheus.
+#[must_use]
+pub fn render(handle: &PrometheusHandle) -> String {
+    let mut text = handle.render();
+    requests::render(&mut text);
+    text
 }
 
 /// A counter with these labels.

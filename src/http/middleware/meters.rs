@@ -4,9 +4,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use metrics::{Counter, Histogram};
 
-use crate::telemetry::metrics::{HTTP_DURATION, HTTP_REQUESTS, counter_of, histogram_of};
+use crate::telemetry::requests::RequestTimes;
 
 const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "other"];
@@ -16,7 +15,7 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// method and class never occur, and a histogram of zeros is twenty lines in every scrape.
 pub struct Meters {
     route: &'static str,
-    series: [[OnceLock<(Counter, Histogram)>; CLASSES.len()]; METHODS.len()],
+    series: [[OnceLock<&'static RequestTimes>; CLASSES.len()]; METHODS.len()],
 }
 
 impl Meters {
@@ -30,13 +29,12 @@ impl Meters {
         let method = method_index(method);
         // A status is between 100 and 999; what is above 599 is not sent by us.
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
-        let (requests, duration) = self.series[method][class].get_or_init(|| {
+        let times = self.series[method][class].get_or_init(|| {
             let labels =
                 [("route", self.route), ("method", METHODS[method]), ("class", CLASSES[class])];
-            (counter_of(HTTP_REQUESTS, &labels), histogram_of(HTTP_DURATION, &labels))
+            RequestTimes::of(labels)
         });
-        requests.increment(1);
-        duration.record(took);
+        times.record(took);
     }
 }
 

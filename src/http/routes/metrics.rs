@@ -5,6 +5,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
 
 use crate::http::state::Shared;
+use crate::telemetry::metrics;
 
 /// Metrics
 ///
@@ -18,5 +19,5 @@ use crate::http::state::Shared;
 pub async fn metrics(State(state): State<Shared>) -> impl IntoResponse {
     let headers =
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"), (CACHE_CONTROL, "no-store")];
-    (headers, state.metrics.render())
+    (headers, metrics::render(&state.metrics))
 }
