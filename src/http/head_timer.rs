@@ -58,6 +58,17 @@ impl Future for HeadSleep {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::future::ready;
+
+    use axum::http::{Request, Response};
+    use http_body_util::Empty;
+    use hyper::body::{Bytes, Incoming};
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[tokio::test]
@@ -72,5 +83,39 @@ mod tests {
         assert!(began.elapsed() >= second);
         // A deadline that has passed is over at once.
         timer.sleep_until(began).await;
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_end_ends_the_connection() {
+        let patience = Duration::from_millis(100);
+        let (mut client, server) = tokio::io::duplex(1024);
+        let answer =
+            |_: Request<Incoming>| ready(Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())));
+        let connection = http1::Builder::new()
+            .timer(HeadTimer::new(patience))
+            .header_read_timeout(patience)
+            .serve_connection(TokioIo::new(server), service_fn(answer));
+        let client = async {
+            // Each head that comes in time begins the next one's time anew.
+            for _ in 0..3 {
+                client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+                let mut start = [0; 15];
+                client.read_exact(&mut start).await.unwrap();
+                assert_eq!(&start, b"HTTP/1.1 200 OK");
+                let mut rest = Vec::new();
+                while !rest.ends_with(b"\r\n\r\n") {
+                    rest.push(client.read_u8().await.unwrap());
+                }
+            }
+            let began = Instant::now();
+            client.write_all(b"GET / HTTP/1.1\r\nx: ").await.unwrap();
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).await.unwrap();
+            began.elapsed()
+        };
+        let (ended, waited) = tokio::join!(connection, client);
+        assert!(ended.unwrap_err().is_timeout());
+        // From when the last answer was sent, which was a little before.
+        assert!(waited >= patience / 2, "{waited:?}");
     }
 }

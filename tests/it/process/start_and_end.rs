@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -66,6 +66,64 @@ async fn a_request_in_flight_is_finished_before_the_end() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.contains("Credentials updated successfully"), "{answer}");
+    let status = replica.process.exited(DEADLINE).await;
+    assert!(status.success(), "{status}");
+}
+
+/// A load balancer learns from `/readyz`, and what it sends until then is answered.
+#[tokio::test]
+async fn a_replica_that_is_to_end_is_unready_before_it_refuses_anyone() {
+    let replica = Replica::builder().start().await;
+    assert!(replica.process.signal("TERM"));
+    replica.wait_for_log(|line| line["message"] == "stopping").await;
+    let mut stream = TcpStream::connect(replica.address()).await.unwrap();
+    let requests = "GET /tenants/by-phone/123456789 HTTP/1.1\r\nhost: localhost\r\n\r\n\
+                    GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(requests.as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).await.unwrap();
+    assert!(answers.starts_with("HTTP/1.1 200 OK"), "{answers}");
+    assert!(answers.contains("HTTP/1.1 503 Service Unavailable"), "{answers}");
+    assert!(answers.contains("this replica is about to stop"), "{answers}");
+    let status = replica.process.exited(DEADLINE).await;
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn neither_an_idle_connection_nor_an_unfinished_head_holds_up_the_end() {
+    let replica = Replica::builder().start().await;
+    let _idle = TcpStream::connect(replica.address()).await.unwrap();
+    let mut unfinished = TcpStream::connect(replica.address()).await.unwrap();
+    let head = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\nGET /livez HTTP/1.1\r\nx: ";
+    unfinished.write_all(head.as_bytes()).await.unwrap();
+    // The first one is answered, so what was sent of the second one is there too.
+    let mut start = [0; 12];
+    unfinished.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+    assert_eq!(replica.terminate().await, 0);
+    let cut_off = |line: &Value| line["message"].as_str().unwrap_or_default().contains("cut off");
+    assert!(!replica.logs().iter().any(cut_off), "the drain went to its end");
+}
+
+#[tokio::test]
+async fn a_second_signal_cuts_short_what_is_left() {
+    let replica = Replica::builder().start().await;
+    let mut stream = TcpStream::connect(replica.address()).await.unwrap();
+    let head = "PUT /tenants/demo-tenant-001/credentials HTTP/1.1\r\nhost: localhost\r\n\
+                content-type: application/json\r\ncontent-length: 9\r\n\
+                expect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut asked = [0; 12];
+    stream.read_exact(&mut asked).await.unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100");
+    assert!(replica.process.signal("INT"));
+    replica.wait_for_log(|line| line["message"] == "finishing the requests in flight").await;
+    assert!(replica.process.signal("INT"));
+    replica
+        .wait_for_log(|line| {
+            line["message"].as_str().unwrap_or_default().contains("asked to end again")
+        })
+        .await;
     let status = replica.process.exited(DEADLINE).await;
     assert!(status.success(), "{status}");
 }
