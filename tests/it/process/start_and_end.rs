@@ -94,12 +94,8 @@ async fn neither_an_idle_connection_nor_an_unfinished_head_holds_up_the_end() {
     let replica = Replica::builder().start().await;
     let _idle = TcpStream::connect(replica.address()).await.unwrap();
     let mut unfinished = TcpStream::connect(replica.address()).await.unwrap();
-    let head = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\nGET /livez HTTP/1.1\r\nx: ";
-    unfinished.write_all(head.as_bytes()).await.unwrap();
-    // The first one is answered, so what was sent of the second one is there too.
-    let mut start = [0; 12];
-    unfinished.read_exact(&mut start).await.unwrap();
-    assert_eq!(&start, b"HTTP/1.1 200");
+    unfinished.write_all(b"GET /livez HTTP/1.1\r\nx: ").await.unwrap();
+    // It has the notice's three seconds to be read.
     assert_eq!(replica.terminate().await, 0);
     let cut_off = |line: &Value| line["message"].as_str().unwrap_or_default().contains("cut off");
     assert!(!replica.logs().iter().any(cut_off), "the drain went to its end");
