@@ -14,7 +14,7 @@ use super::lifecycle::{DRAIN_PATIENCE, Lifecycle, WRITES_PATIENCE, asked_to_end}
 use super::{Core, DEMO, banner, seed};
 use crate::config::{Config, Database};
 use crate::feed::{Applier, ListenTask, PollTask, Proof, SubscribeTask, prune};
-use crate::http::{self, Front};
+use crate::http::{self, Front, Names};
 use crate::service::Service;
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{self, CACHE_ENTRIES, PROOF_AGE, gauge_of};
@@ -85,6 +85,7 @@ async fn answer(
     let state = http::AppState {
         service: service.clone(),
         anonymous: config.http.anonymous,
+        names: if config.http.open_by_default { Names::Local } else { Names::Any },
         metrics,
         limits: http::Limits::default(),
     };

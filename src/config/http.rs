@@ -18,8 +18,9 @@ pub(super) struct Options {
     port: u16,
 
     /// What a caller without a token may do: `all`, `none`, or scopes separated by commas, such as
-    /// lookup:read,credentials:reveal. Default: `all` on a loopback address. On any other address
-    /// it has to be set, for whoever reaches the port may then do it
+    /// lookup:read,credentials:reveal. Default: `all` on a loopback address, for requests to an
+    /// IP address or localhost. On any other address it has to be set, for whoever reaches the port
+    /// may then do it
     #[arg(long, env = "ANONYMOUS_SCOPES", value_name = "SCOPES")]
     anonymous_scopes: Option<String>,
 }
@@ -31,6 +32,8 @@ pub struct Http {
     pub address: SocketAddr,
     /// What callers without a token may do.
     pub anonymous: Scopes,
+    /// Nobody said what they may do, and so they may do everything.
+    pub open_by_default: bool,
 }
 
 impl Options {
@@ -43,7 +46,9 @@ impl Options {
             mistakes
                 .note("HOST", "must be an IP address such as 127.0.0.1 or 0.0.0.0, or localhost");
         }
-        let anonymous = match given(self.anonymous_scopes).map(|text| scopes(&text)) {
+        let granted = given(self.anonymous_scopes).map(|text| scopes(&text));
+        let open_by_default = granted.is_none();
+        let anonymous = match granted {
             Some(Ok(scopes)) => Some(scopes),
             Some(Err(error)) => {
                 mistakes.note("ANONYMOUS_SCOPES", error);
@@ -61,7 +66,8 @@ impl Options {
             }
             None => Some(Scopes::ALL),
         };
-        Some(Http { address: SocketAddr::new(host.ok()?, self.port), anonymous: anonymous? })
+        let address = SocketAddr::new(host.ok()?, self.port);
+        Some(Http { address, anonymous: anonymous?, open_by_default })
     }
 }
 

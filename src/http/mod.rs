@@ -22,6 +22,7 @@ pub mod schema;
 pub mod server;
 pub mod state;
 
+pub use auth::Names;
 pub use front::Front;
 pub use openapi::document;
 pub use routes::tenants::new_tenant;

@@ -119,6 +119,15 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", sentence)
     }
 
+    /// 421: the service is not meant to be called by this name; see [`super::auth::Names`].
+    #[must_use]
+    pub fn misdirected() -> Self {
+        let sentence = "Open to all on its machine, this service answers only where it is called \
+                        by an IP address or as localhost; to have it answer to other names, say \
+                        with ANONYMOUS_SCOPES what callers without a token may do";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected_request", sentence)
+    }
+
     /// 500: a defect of ours, of which callers learn nothing.
     #[must_use]
     pub fn internal(cause: Option<&'static str>) -> Self {

@@ -136,7 +136,8 @@ fn methods(path: &'static str, operations: &[Operation], state: &Shared) -> Meth
 
 /// The endpoint of a route template, with what is the same for all.
 pub fn endpoint(route: &'static str, access: Access, state: &Shared) -> &'static Endpoint {
-    Endpoint::leak(route, access, Caller::anonymous(state.anonymous), state.limits.request)
+    let caller = Caller::anonymous(state.anonymous);
+    Endpoint::leak(route, access, caller, state.names, state.limits.request)
 }
 
 /// The methods of a path, as `Allow` lists them.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use super::auth::Names;
 use crate::domain::Scopes;
 use crate::service::Service;
 
@@ -14,6 +15,8 @@ pub struct AppState {
     pub service: Service,
     /// What a caller without a token may do.
     pub anonymous: Scopes,
+    /// By which names it may be called.
+    pub names: Names,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// How long things may take.

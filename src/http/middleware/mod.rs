@@ -22,7 +22,7 @@ use tokio::time::timeout_at;
 pub use request_id::RequestId;
 
 use self::meters::Meters;
-use super::auth::{Access, Caller};
+use super::auth::{Access, Caller, Names};
 use super::problem::Problem;
 use crate::domain::Scope;
 
@@ -35,6 +35,7 @@ pub struct Endpoint {
     access: Access,
     /// The answer to whoever may not call it. Known at start, as long as all callers are the same.
     refusal: Option<Problem>,
+    names: Names,
     limit: Duration,
     meters: Meters,
 }
@@ -50,11 +51,14 @@ impl Endpoint {
         route: &'static str,
         access: Access,
         caller: Caller,
+        names: Names,
         limit: Duration,
     ) -> &'static Self {
         let refusal = caller.authorize(access).err();
+        // What is open to everyone may be called by any name.
+        let names = if access == Access::Open { Names::Any } else { names };
         let meters = Meters::new(route);
-        Box::leak(Box::new(Self { route, access, refusal, limit, meters }))
+        Box::leak(Box::new(Self { route, access, refusal, names, limit, meters }))
     }
 
     /// Answers a request by its handler, or in its place.
@@ -80,7 +84,8 @@ impl Endpoint {
             request.extensions_mut().insert(id.clone());
         }
         let work = match &self.refusal {
-            None => Ok(handler(request)),
+            None if self.names.admit(&request) => Ok(handler(request)),
+            None => Err(Problem::misdirected()),
             Some(problem) => Err(problem.clone()),
         };
         let mut pending = Pending { endpoint: self, method, began, id, is_answered: false };
@@ -100,7 +105,7 @@ impl Endpoint {
         request: &http::Request<R>,
         handler: impl FnOnce() -> Option<http::Response<B>>,
     ) -> Option<http::Response<B>> {
-        if self.refusal.is_some() {
+        if self.refusal.is_some() || !self.names.admit(request) {
             return None;
         }
         let began = Instant::now();
@@ -173,7 +178,8 @@ mod tests {
     use crate::domain::Scopes;
 
     fn endpoint(access: Access, granted: Scopes) -> &'static Endpoint {
-        Endpoint::leak("/test", access, Caller::anonymous(granted), Duration::from_secs(5))
+        let limit = Duration::from_secs(5);
+        Endpoint::leak("/test", access, Caller::anonymous(granted), Names::Any, limit)
     }
 
     fn request(id: Option<&str>) -> Request {
@@ -214,7 +220,7 @@ mod tests {
     #[tokio::test]
     async fn what_takes_too_long_is_a_504() {
         let caller = Caller::anonymous(Scopes::NONE);
-        let hasty = Endpoint::leak("/test", Access::Open, caller, Duration::ZERO);
+        let hasty = Endpoint::leak("/test", Access::Open, caller, Names::Any, Duration::ZERO);
         let answer = hasty.answer(request(None), |_| pending::<Response>()).await.unwrap();
         assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
         assert_eq!(problem(answer).await["code"], "timeout");

@@ -55,3 +55,24 @@ async fn who_may_not_write_learns_nothing_and_changes_nothing() {
     }
     assert_eq!(replica.get_json("/tenants/demo-tenant-001").await, before);
 }
+
+/// What a web page can do in a browser on this machine, by a name that leads to it.
+#[tokio::test]
+async fn open_by_default_answers_to_addresses_and_localhost_alone() {
+    let by_default = Replica::builder().without_env("ANONYMOUS_SCOPES").start().await;
+    let path = "/tenants/demo-tenant-001/credentials/whatsapp";
+    // Warm, so that the fast path is asked too.
+    by_default.get("/tenants/by-phone/123456789").await.expecting(200);
+    for path in [path, "/tenants/by-phone/123456789", "/tenants/nobody/credentials"] {
+        let answer = by_default.get(path).header("host", "evil.example").await;
+        assert_problem(&answer, 421, "misdirected_request");
+        assert!(answer.json()["error"].as_str().unwrap().contains("ANONYMOUS_SCOPES"));
+    }
+    for host in ["localhost:3007", "127.0.0.1", "[::1]:3007"] {
+        by_default.get(path).header("host", host).await.expecting(200);
+    }
+    by_default.get("/health").header("host", "evil.example").await.expecting(200);
+
+    let on_purpose = Replica::builder().env("ANONYMOUS_SCOPES", "all").start().await;
+    on_purpose.get(path).header("host", "tenants.internal").await.expecting(200);
+}
