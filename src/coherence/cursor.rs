@@ -11,7 +11,7 @@ use std::str::FromStr;
 /// Source: PostgreSQL manual, "Transaction ID and Snapshot Information Functions". The log of
 /// SQLite, where one writer commits after the other, is the special case without a running
 /// transaction, the row id standing for the transaction id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Snapshot {
     xmin: u64,
     xmax: u64,
@@ -78,7 +78,7 @@ impl FromStr for Snapshot {
 }
 
 /// Which log this is: a restored or promoted server continues another history.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LogIdentity {
     /// System identifier of the cluster and the database within it.
     pub database: String,
@@ -88,7 +88,7 @@ pub struct LogIdentity {
 }
 
 /// What a poll finds at the head of the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LogHead {
     /// Which log.
     pub identity: LogIdentity,
@@ -99,14 +99,14 @@ pub struct LogHead {
 }
 
 /// Up to where a replica has applied every change, and of which log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cursor {
     identity: LogIdentity,
     snapshot: Snapshot,
 }
 
 /// Why a cursor can't go on: everything cached has to be dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Restart {
     /// The URL leads to another database than before.
     #[error("this is another database than before")]
@@ -128,6 +128,18 @@ impl Cursor {
     #[must_use]
     pub fn starting_at(head: LogHead) -> Self {
         Self { identity: head.identity, snapshot: head.snapshot }
+    }
+
+    /// The cursor of whoever has dealt with all that `snapshot` sees in this log.
+    #[must_use]
+    pub const fn at(identity: LogIdentity, snapshot: Snapshot) -> Self {
+        Self { identity, snapshot }
+    }
+
+    /// The log.
+    #[must_use]
+    pub const fn identity(&self) -> &LogIdentity {
+        &self.identity
     }
 
     /// The snapshot after which to read.

@@ -1,11 +1,29 @@
 //! The protocol's decisions, pure: no I/O, no clock, no randomness, no lock of its own.
 //!
-//! What is decided here is what the rest of the service may not decide differently: which changes
-//! a poll has seen ([`Cursor`]), and whether a load that ran beside an eviction may be stored or
-//! joined ([`Stripe`]). Callers bring the lock and the data.
+//! What is decided here is what the rest of the service may not decide differently:
+//!
+//! - which changes a poll has seen, and whether the log goes on where it was left ([`Cursor`]);
+//! - whether a load that ran beside an eviction may be stored or joined ([`Stripe`]);
+//! - in which order a change takes effect ([`Application`]);
+//! - up to when what is cached may be served ([`Fence`]);
+//! - when a write may be acknowledged ([`Barrier`]);
+//! - whether what Redis holds may be believed ([`Trust`]).
+//!
+//! Callers bring the lock, the clock and the data. The model in `tests/model` drives the same code
+//! through every order of events.
 
+mod apply;
+mod barrier;
+mod clock;
 mod cursor;
 mod epoch;
+mod fence;
+mod trust;
 
+pub use apply::{Application, Step};
+pub use barrier::{Barrier, Census, Instance, Verdict};
+pub use clock::Moment;
 pub use cursor::{Cursor, LogHead, LogIdentity, Restart, Snapshot, SnapshotError};
 pub use epoch::{Admission, Epoch, Flight, Stripe};
+pub use fence::{Bound, Deadline, Fence, Renewal, Renewed};
+pub use trust::{Introduction, Marker, Trust, Unknown, introduce};

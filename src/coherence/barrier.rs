@@ -1,0 +1,215 @@
+//! The write barrier: a write is acknowledged when no replica can serve the old value as current.
+//!
+//! The writer commits, applies the change itself, publishes it, and only *then* reads the rows of
+//! the replicas. A replica that registers later takes its baseline later, and so begins with the new
+//! value. Each of the others is done with when it has acknowledged the change, when its row shows
+//! that it has applied a snapshot which sees the change, or when a whole bound has passed since the
+//! rows were read: by then every deadline that stood on an older proof is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Bound, Moment, Snapshot};
+
+/// A process, from its start to its end: one that was restarted is another.
+pub type Instance = String;
+
+/// How a write stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may not be acknowledged yet; it may at this moment, at the latest.
+    Waiting(Moment),
+    /// It may: every replica has applied it.
+    Acked {
+        /// How many, beside the writer.
+        replicas: usize,
+    },
+    /// It may: whichever replica has not applied it has to stop serving what it has.
+    Fenced,
+}
+
+/// A write that is to be acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Barrier {
+    xid: u64,
+    replicas: usize,
+    /// Who may still serve the old value; `None` where nobody can tell.
+    waiting: Option<BTreeSet<Instance>>,
+    not_before: Moment,
+    expires: Moment,
+}
+
+impl Barrier {
+    /// The barrier of a change that transaction `xid` committed, for the rows of the *other*
+    /// replicas, read after the change was committed, applied here, and published. The reading
+    /// began at `read`.
+    ///
+    /// No write is acknowledged sooner than one bound after `first_seen`, when this process first
+    /// saw the database's identity and timeline: replicas of the database before this one may still
+    /// serve on its proofs, and have no row here.
+    #[must_use]
+    pub fn new<'r>(
+        xid: u64,
+        rows: impl IntoIterator<Item = (&'r Instance, &'r Snapshot)>,
+        read: Moment,
+        first_seen: Moment,
+        bound: Duration,
+    ) -> Self {
+        let mut replicas = 0;
+        let rows = rows.into_iter().inspect(|_| replicas += 1);
+        let waiting = Some(behind(xid, rows).cloned().collect());
+        let not_before = first_seen.plus(bound);
+        Self { xid, replicas, waiting, not_before, expires: not_before.max(read.plus(bound)) }
+    }
+
+    /// The barrier where the rows cannot be read. All that is left is to wait.
+    #[must_use]
+    pub fn blind(xid: u64, committed: Moment, first_seen: Moment, bound: Duration) -> Self {
+        let not_before = first_seen.plus(bound);
+        let expires = not_before.max(committed.plus(bound));
+        Self { xid, replicas: 0, waiting: None, not_before, expires }
+    }
+
+    /// A replica has applied the change.
+    pub fn acknowledged(&mut self, instance: &str) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.remove(instance);
+        }
+    }
+
+    /// The rows of the others as they are now. Who is no longer among them serves nothing from
+    /// before: it has stopped, or was removed when its deadline had passed.
+    pub fn observed<'r>(&mut self, rows: impl IntoIterator<Item = (&'r Instance, &'r Snapshot)>) {
+        if let Some(waiting) = &mut self.waiting {
+            let behind: BTreeSet<&Instance> = behind(self.xid, rows).collect();
+            waiting.retain(|instance| behind.contains(instance));
+        }
+    }
+
+    /// Whether the write may be acknowledged now.
+    #[must_use]
+    pub fn verdict(&self, now: Moment) -> Verdict {
+        match &self.waiting {
+            Some(waiting) if waiting.is_empty() && now >= self.not_before => {
+                Verdict::Acked { replicas: self.replicas }
+            }
+            Some(waiting) if waiting.is_empty() => Verdict::Waiting(self.not_before),
+            _ if now >= self.expires => Verdict::Fenced,
+            _ => Verdict::Waiting(self.expires),
+        }
+    }
+}
+
+fn behind<'r>(
+    xid: u64,
+    rows: impl IntoIterator<Item = (&'r Instance, &'r Snapshot)>,
+) -> impl Iterator<Item = &'r Instance> {
+    rows.into_iter().filter(move |(_, applied)| !applied.sees(xid)).map(|(instance, _)| instance)
+}
+
+/// Rows that stand still. A replica that is gone without a word would have every write wait a whole
+/// bound; whoever sees its row unchanged for longer than any deadline lasts removes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Census(BTreeMap<Instance, Standing>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Standing {
+    renewals: i64,
+    since: Moment,
+}
+
+impl Census {
+    /// Takes note of the rows as they were when they were read, from `now` on. Returns those to be
+    /// removed, each if its counter is still the one given.
+    pub fn take<'r>(
+        &mut self,
+        rows: impl IntoIterator<Item = (&'r Instance, i64)>,
+        now: Moment,
+        bound: Bound,
+    ) -> Vec<(Instance, i64)> {
+        let stand = |(instance, renewals): (&Instance, i64)| {
+            let before = self.0.get(instance).filter(|standing| standing.renewals == renewals);
+            let since = before.map_or(now, |standing| standing.since);
+            (instance.clone(), Standing { renewals, since })
+        };
+        self.0 = rows.into_iter().map(stand).collect();
+        let longest = bound.bound + bound.margin;
+        let is_dead = |standing: &Standing| now.since(standing.since) > longest;
+        let dead = self.0.iter().filter(|(_, standing)| is_dead(standing));
+        dead.map(|(instance, standing)| (instance.clone(), standing.renewals)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: Duration = Duration::from_secs(1);
+    const LONG_AGO: Moment = Moment::from_nanos(0);
+
+    fn at(milliseconds: u64) -> Moment {
+        Moment::from_nanos(milliseconds * 1_000_000)
+    }
+
+    fn rows(applied: &[(&str, &str)]) -> Vec<(Instance, Snapshot)> {
+        let row = |(name, snapshot): &(&str, &str)| ((*name).into(), snapshot.parse().unwrap());
+        applied.iter().map(row).collect()
+    }
+
+    fn pairs(rows: &[(Instance, Snapshot)]) -> impl Iterator<Item = (&Instance, &Snapshot)> {
+        rows.iter().map(|(instance, applied)| (instance, applied))
+    }
+
+    #[test]
+    fn each_replica_says_in_its_own_way_that_it_is_done() {
+        let before = rows(&[("a", "9:9:"), ("b", "9:9:"), ("c", "11:11:"), ("d", "9:9:")]);
+        let mut barrier = Barrier::new(10, pairs(&before), at(5_000), LONG_AGO, BOUND);
+        barrier.acknowledged("a");
+        barrier.acknowledged("nobody");
+        assert_eq!(barrier.verdict(at(5_001)), Verdict::Waiting(at(6_000)));
+        // `b` has applied it, `d` is gone, and a newcomer concerns nobody.
+        let after = rows(&[("a", "9:9:"), ("b", "9:12:9"), ("c", "11:11:"), ("e", "9:9:")]);
+        barrier.observed(pairs(&after));
+        assert_eq!(barrier.verdict(at(5_002)), Verdict::Acked { replicas: 4 });
+    }
+
+    #[test]
+    fn who_does_not_answer_is_fenced_after_one_bound() {
+        let frozen = rows(&[("a", "9:9:")]);
+        let mut barrier = Barrier::new(10, pairs(&frozen), at(5_000), LONG_AGO, BOUND);
+        // Its snapshot goes on and still does not see the change.
+        barrier.observed(pairs(&rows(&[("a", "10:12:10")])));
+        assert_eq!(barrier.verdict(at(5_999)), Verdict::Waiting(at(6_000)));
+        assert_eq!(barrier.verdict(at(6_000)), Verdict::Fenced);
+    }
+
+    #[test]
+    fn nobody_to_ask_is_not_nobody_there() {
+        let blind = Barrier::blind(10, at(5_000), LONG_AGO, BOUND);
+        assert_eq!(blind.verdict(at(5_999)), Verdict::Waiting(at(6_000)));
+        assert_eq!(blind.verdict(at(6_000)), Verdict::Fenced);
+        let alone = Barrier::new(10, [], at(5_000), LONG_AGO, BOUND);
+        assert_eq!(alone.verdict(at(5_000)), Verdict::Acked { replicas: 0 });
+    }
+
+    #[test]
+    fn a_database_that_was_just_found_may_have_a_past() {
+        let alone = Barrier::new(10, [], at(5_000), at(4_500), BOUND);
+        assert_eq!(alone.verdict(at(5_499)), Verdict::Waiting(at(5_500)));
+        assert_eq!(alone.verdict(at(5_500)), Verdict::Acked { replicas: 0 });
+    }
+
+    #[test]
+    fn a_row_that_stands_still_is_removed_and_one_that_moves_is_not() {
+        let bound = Bound::of(BOUND);
+        let (dead, alive) = ("dead".to_owned(), "alive".to_owned());
+        let mut census = Census::default();
+        assert!(census.take([(&dead, 7), (&alive, 1)], at(1_000), bound).is_empty());
+        assert!(census.take([(&dead, 7), (&alive, 2)], at(2_050), bound).is_empty());
+        let removed = census.take([(&dead, 7), (&alive, 2)], at(2_051), bound);
+        assert_eq!(removed, [(dead.clone(), 7)]);
+        // It was seen, gone, and seen again: that is a new beginning.
+        census.take([(&alive, 3)], at(2_052), bound);
+        assert!(census.take([(&dead, 7)], at(2_053), bound).is_empty());
+    }
+}
