@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    CacheKey, CredentialType, Email, IntegrationId, Invalid, Name, PhoneNumberId, Region,
-    ShortText, TenantId,
+    CacheKey, CredentialType, Credentials, Email, IntegrationId, Invalid, Name, PhoneNumberId,
+    Region, ShortText, TenantId,
 };
 
 /// Whether a tenant takes part. Only an active one resolves and has credentials to give.
@@ -121,6 +121,8 @@ pub struct NewTenant {
     pub genesys_region: Option<Region>,
     /// See [`Tenant::settings`].
     pub settings: Map<String, Value>,
+    /// Its first credentials, at most one of each type. Requests set them on their own.
+    pub credentials: Vec<(CredentialType, Credentials)>,
 }
 
 /// What a patch does to an optional field (RFC 7396: absent keeps, null clears).

@@ -63,7 +63,8 @@ pub trait Tenants: Send + Sync {
     /// One page of tenants, and how many there are in all.
     async fn tenants(&self, page: Page) -> StoreResult<(Vec<Tenant>, u64)>;
 
-    /// Creates a tenant. [`StoreError::Duplicate`] names the field that another one has.
+    /// Creates a tenant with its credentials, all or nothing. [`StoreError::Duplicate`] names the
+    /// field that another one has.
     async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>>;
 
     /// Changes a tenant; a patch that changes nothing logs nothing. `None`: there is none.

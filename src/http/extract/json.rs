@@ -31,7 +31,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
                 "The JSON has a key twice in one object, or the character U+0000 (near {at})"
             )),
             Category::Syntax | Category::Eof | Category::Io => {
-                Problem::bad_request("malformed_json", format!("The body is not JSON (at {at})"))
+                Problem::bad_request("malformed_json", format!("The text is not JSON (at {at})"))
             }
         }
     })

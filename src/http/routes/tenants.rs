@@ -206,6 +206,7 @@ pub fn new_tenant(body: Value, draw: impl FnOnce() -> TenantId) -> Result<NewTen
             Edit::Set(settings) => settings,
             Edit::Keep | Edit::Clear => Map::new(),
         },
+        credentials: Vec::new(),
     })
 }
 

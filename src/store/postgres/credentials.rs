@@ -88,15 +88,26 @@ async fn set(
         tenant.genesys_region = Some(link.region.domain().to_owned());
         replace(&mut transaction, &tenant).await?;
     }
-    sqlx::query(SUPERSEDE).bind(id.as_str()).bind(kind.as_str()).execute(&mut *transaction).await?;
-    let (credential, version): (String, i64) = sqlx::query_as(SET)
-        .bind(id.as_str())
-        .bind(kind.as_str())
-        .bind(Value::Object(credentials.reveal().clone()).to_string())
-        .fetch_one(&mut *transaction)
-        .await?;
+    let (credential, version) = put(&mut transaction, id, kind, credentials).await?;
     let changes = logged_here(&mut transaction).await?;
     let tenant = current(&mut transaction, id).await?;
     transaction.commit().await?;
     Ok(Some(Written { value: CredentialsSet { id: credential, version, tenant }, changes }))
+}
+
+/// Makes these the tenant's current credentials; returns their id and version. The transaction has
+/// locked the tenant, or created it.
+pub(super) async fn put(
+    connection: &mut PgConnection,
+    id: &TenantId,
+    kind: CredentialType,
+    credentials: &Credentials,
+) -> StoreResult<(String, i64)> {
+    sqlx::query(SUPERSEDE).bind(id.as_str()).bind(kind.as_str()).execute(&mut *connection).await?;
+    Ok(sqlx::query_as(SET)
+        .bind(id.as_str())
+        .bind(kind.as_str())
+        .bind(Value::Object(credentials.reveal().clone()).to_string())
+        .fetch_one(connection)
+        .await?)
 }

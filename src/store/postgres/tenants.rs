@@ -15,6 +15,7 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 use super::changes::logged_here;
+use super::credentials::put;
 use super::{Postgres, bounded};
 use crate::domain::{
     Email, IntegrationId, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant, TenantId,
@@ -196,6 +197,9 @@ async fn create(connection: &mut PgConnection, tenant: &NewTenant) -> StoreResul
         .bind(Value::Object(tenant.settings.clone()).to_string())
         .execute(&mut *transaction)
         .await?;
+    for (kind, credentials) in &tenant.credentials {
+        put(&mut transaction, &tenant.id, *kind, credentials).await?;
+    }
     let changes = logged_here(&mut transaction).await?;
     let value = current(&mut transaction, &tenant.id).await?;
     transaction.commit().await?;

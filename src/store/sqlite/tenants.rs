@@ -5,6 +5,7 @@ use serde_json::Value;
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 
 use super::changes::{last_number, logged_after};
+use super::credentials::put;
 use super::{BEGIN, Sqlite};
 use crate::domain::{
     Email, IntegrationId, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant, TenantId,
@@ -148,6 +149,9 @@ async fn create(
         .bind(Value::Object(tenant.settings.clone()).to_string())
         .execute(&mut *transaction)
         .await?;
+    for (kind, credentials) in &tenant.credentials {
+        put(&mut transaction, &tenant.id, *kind, credentials).await?;
+    }
     let changes = logged_after(&mut transaction, before).await?;
     let value = current(&mut transaction, &tenant.id).await?;
     transaction.commit().await?;

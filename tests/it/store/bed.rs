@@ -157,6 +157,7 @@ pub(super) fn new_tenant(id: &str, phone: &str, integration: &str) -> NewTenant 
         genesys_org_id: None,
         genesys_region: None,
         settings: Map::new(),
+        credentials: Vec::new(),
     }
 }
 

@@ -39,6 +39,7 @@ conformance! {
     tenants:
         a_tenant_is_found_by_each_of_its_names,
         absence_is_no_error,
+        a_tenant_is_created_with_its_credentials,
         a_duplicate_names_its_field_and_changes_nothing,
         a_patch_merges,
         a_patch_that_changes_nothing_logs_nothing,

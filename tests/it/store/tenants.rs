@@ -68,6 +68,40 @@ pub(super) async fn absence_is_no_error(bed: &Bed) {
     assert!(bed.store.credentials(&tenant_id("t1"), whatsapp).await.unwrap().is_none());
 }
 
+pub(super) async fn a_tenant_is_created_with_its_credentials(bed: &Bed) {
+    let whatsapp = (CredentialType::Whatsapp, json!({"access_token": "made up", "n": [1.5]}));
+    let genesys = (CredentialType::Genesys, json!({"clientId": "c"}));
+    let credentials = [whatsapp, genesys]
+        .map(|(kind, value)| (kind, Credentials::new(kind, value).unwrap()))
+        .to_vec();
+    let wanted = NewTenant { credentials: credentials.clone(), ..new_tenant("t1", "1", "i1") };
+    let created = bed.store.create_tenant(&wanted).await.unwrap();
+    let keys = "integration:i1 phone:1 tenant:t1";
+    assert_eq!(
+        lines(&created.changes),
+        [
+            format!("tenant.created: {keys}"),
+            format!("credentials.updated v1: {keys} tenant:t1:credentials:whatsapp"),
+            format!("credentials.updated v1: {keys} tenant:t1:credentials:genesys"),
+        ]
+    );
+    assert_eq!(created.value.revision, created.changes[2].seq);
+    for (kind, credentials) in &credentials {
+        let found = bed.store.credentials(&created.value.id, *kind).await.unwrap().unwrap();
+        assert_eq!((found.version, &found.credentials), (1, credentials));
+    }
+    assert_eq!(bed.number("SELECT count(*) FROM tenant_credential_history").await, 0);
+
+    // Refused, it leaves nothing behind, nor touches what there is.
+    let before = bed.snapshot().await;
+    for (id, phone) in [("t1", "2"), ("t2", "1")] {
+        let again = NewTenant { credentials: credentials.clone(), ..new_tenant(id, phone, "") };
+        assert!(bed.store.create_tenant(&again).await.is_err(), "{id}");
+    }
+    assert_eq!(bed.since(&before).await, []);
+    assert_eq!(bed.number("SELECT count(*) FROM tenant_credentials").await, 2);
+}
+
 pub(super) async fn a_duplicate_names_its_field_and_changes_nothing(bed: &Bed) {
     bed.create("t1", "1", "i1").await;
     bed.create("t2", "2", "i2").await;
