@@ -1,4 +1,8 @@
 //! What went wrong, as callers are told: RFC 9457. The only place that maps errors to a status.
+//!
+//! Whatever reaches the router is refused by one of these. Bytes that hyper can't read as a request
+//! (a malformed head: 400, a URI of more than 64 KiB: 414, more than 100 headers: 431) it answers
+//! itself, without a body, before any code of ours runs; it has no hook for that.
 
 use std::borrow::Cow;
 
