@@ -279,6 +279,19 @@ async fn tenants_that_are_none_change_nothing() {
             assert_problem(&answer, 400, "invalid_value");
             assert_silent(&answer);
         }
+        // Of a field that takes no null, nobody says that it does.
+        for (field, sentence) in [("name", "must be text"), ("email", "must be text or null")] {
+            let body = json!({"name": "x", field: 5});
+            for answer in [
+                replica.post_json("/tenants", &body).await,
+                replica.patch_json("/tenants/t-1", &body).await,
+            ] {
+                assert_problem(&answer, 400, "invalid_value");
+                assert_eq!(answer.json()["error"], format!("{field}: {sentence}"));
+            }
+        }
+        let cleared = replica.patch_json("/tenants/t-1", &json!({"name": null})).await;
+        assert_eq!(cleared.json()["error"], "name: can't be cleared");
         for id in ["", " ", "-a", "a/b", "by-phone", "by-integration", "é", &"a".repeat(51)] {
             let answer = replica.post_json("/tenants", &json!({"name": "x", "id": id})).await;
             assert_problem(&answer, 400, "invalid_value");
