@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    CacheKey, CredentialType, Email, IntegrationId, Invalid, Name, PhoneNumberId, Region,
+    CacheKey, CredentialType, Email, IntegrationId, Invalid, Name, PhoneNumberId, Region, Settings,
     ShortText, TenantId,
 };
 
@@ -71,7 +71,7 @@ pub struct Tenant {
     pub genesys_org_id: Option<String>,
     /// The domain of its Genesys region.
     pub genesys_region: Option<String>,
-    /// Whatever its owner keeps here.
+    /// Whatever its owner keeps here; see [`Settings`].
     pub settings: Map<String, Value>,
     /// When it was created.
     pub created_at: Timestamp,
@@ -120,7 +120,7 @@ pub struct NewTenant {
     /// See [`Tenant::genesys_region`].
     pub genesys_region: Option<Region>,
     /// See [`Tenant::settings`].
-    pub settings: Map<String, Value>,
+    pub settings: Settings,
 }
 
 /// What a patch does to an optional field (RFC 7396: absent keeps, null clears).

@@ -234,6 +234,7 @@ impl From<ServiceError> for Problem {
                 let sentence = format!("Another tenant has this {field}");
                 Self::new(StatusCode::CONFLICT, "conflict", sentence)
             }
+            ServiceError::Invalid(invalid) => invalid.into(),
             ServiceError::Internal => Self::internal(None),
         }
     }

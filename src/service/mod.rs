@@ -100,7 +100,7 @@ impl Service {
             // The panic itself has been logged.
             Err(_) => ServiceError::Internal,
         };
-        if !matches!(error, ServiceError::Conflict(_)) {
+        if !matches!(error, ServiceError::Conflict(_) | ServiceError::Invalid(_)) {
             self.0.publisher.outcome_unknown();
         }
         Err(error)

@@ -106,6 +106,24 @@ async fn seeds_are_loaded_once_and_told_to_replicas() {
     assert!(output.stderr.contains("tenants[1]"), "{}", output.stderr);
     assert!(!output.stderr.contains("hunter2"));
     replica.get("/api/tenants/good").await.expecting(404);
+    // What holds for a request holds for a seed: the bounds of settings, the names of regions.
+    for (settings, credentials, mistake) in [
+        (json!({"a": "x".repeat(70_000)}), json!({}), "64 KiB"),
+        ((0..32).fold(json!({}), |inner, _| json!({"a": inner})), json!({}), "31 levels"),
+        (
+            json!({}),
+            json!({"genesys": {"region": "hunter2"}}),
+            "genesys: credentials.region: must be",
+        ),
+    ] {
+        let seed =
+            json!({"id": "good", "name": "G", "settings": settings, "credentials": credentials});
+        std::fs::write(&file, json!({"tenants": [seed]}).to_string()).unwrap();
+        let output = run_cli(&["seed", file.to_str().unwrap()], &environment).await.expecting(1);
+        assert!(output.stderr.contains(mistake), "{}", output.stderr);
+        assert!(!output.stderr.contains("hunter2"));
+        replica.get("/api/tenants/good").await.expecting(404);
+    }
     let output = run_cli(&["seed", "/nowhere.json"], &environment).await.expecting(1);
     assert!(output.stderr.contains("/nowhere.json"), "{}", output.stderr);
 }
