@@ -63,6 +63,36 @@ async fn request_ids_are_taken_over_or_made() {
 }
 
 #[tokio::test]
+async fn head_answers_as_get_does_without_the_body() {
+    let replica = Replica::builder().start().await;
+    let tenant = "/demo-tenant-001";
+    let tenants = ["", "?limit=1", "?limit=0", "/absent", "/by-phone/123456789", "/by-phone/404"];
+    let of_tenant = ["", "/credentials?type=genesys", "/credentials", "/credentials/whatsapp"];
+    let paths = tenants.into_iter().flat_map(variants);
+    let paths = paths.chain(of_tenant.iter().flat_map(|rest| variants(&format!("{tenant}{rest}"))));
+    let paths = paths.chain(variants(&format!("{tenant}/credentials/meta")));
+    let paths = paths.chain(variants(&format!("{tenant}/genesys/credentials")));
+    let others = ["/livez", "/readyz", "/openapi.json", "/docs/", "/docs/%ff", "/nowhere"];
+    for path in paths.chain(others.map(str::to_owned)) {
+        // The first fills the cache, so that both come out of it.
+        replica.get(&path).await;
+        let whole = replica.get(&path).header("x-request-id", "same").await;
+        let head = replica.request(Method::HEAD, &path).header("x-request-id", "same").await;
+        assert_eq!((head.status, head.body.len()), (whole.status, 0), "{path}");
+        assert_eq!(head.header("content-length"), Some(whole.body.len().to_string().as_str()));
+        let (mut headers, mut expected) = (head.headers, whole.headers);
+        headers.remove("date");
+        expected.remove("date");
+        assert_eq!(headers, expected, "{path}");
+    }
+    // What these say differs from one moment to the next.
+    for path in ["/health", "/metrics"] {
+        let head = replica.request(Method::HEAD, path).await.expecting(200);
+        assert!(head.body.is_empty() && head.header("content-length").is_some(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_there_and_what_is_not_supported() {
     let replica = Replica::builder().start().await;
     for path in
