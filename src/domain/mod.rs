@@ -10,6 +10,7 @@ mod ids;
 mod mask;
 mod region;
 mod scope;
+mod settings;
 mod tenant;
 mod text;
 
@@ -20,6 +21,7 @@ pub use ids::{IntegrationId, PhoneNumberId, TenantId};
 pub use mask::{MASK, mask_credentials, mask_text};
 pub use region::{REGIONS, Region};
 pub use scope::{Scope, Scopes, UnknownScope};
+pub use settings::{SETTINGS_DEPTH, SETTINGS_LIMIT, Settings};
 pub use tenant::{Edit, NewTenant, Status, Tenant, TenantPatch};
 pub use text::{Email, Name, ShortText, storable};
 

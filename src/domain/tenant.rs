@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{
     CacheKey, CredentialType, Credentials, Email, IntegrationId, Invalid, Name, PhoneNumberId,
-    Region, ShortText, TenantId,
+    Region, Settings, ShortText, TenantId,
 };
 
 /// Whether a tenant takes part. Only an active one resolves and has credentials to give.
@@ -71,7 +71,7 @@ pub struct Tenant {
     pub genesys_org_id: Option<String>,
     /// The domain of its Genesys region.
     pub genesys_region: Option<String>,
-    /// Whatever its owner keeps here.
+    /// Whatever its owner keeps here; see [`Settings`].
     pub settings: Map<String, Value>,
     /// When it was created.
     pub created_at: Timestamp,
@@ -120,7 +120,7 @@ pub struct NewTenant {
     /// See [`Tenant::genesys_region`].
     pub genesys_region: Option<Region>,
     /// See [`Tenant::settings`].
-    pub settings: Map<String, Value>,
+    pub settings: Settings,
     /// Its first credentials, at most one of each type. Requests set them on their own.
     pub credentials: Vec<(CredentialType, Credentials)>,
 }

@@ -83,15 +83,15 @@ impl Service {
     }
 }
 
-/// Makes of a row what is cached; logs a failure, once for all who wait for this load.
+/// Makes of a row what is cached.
 fn loaded<R, T>(
     operation: &'static str,
     row: StoreResult<Option<R>>,
     view: impl FnOnce(&R) -> serde_json::Result<T>,
 ) -> Result<Option<T>, LoadError> {
-    let row = row.map_err(|failure| LoadError::from(ServiceError::of(operation, &failure)))?;
+    let row = row.map_err(|failure| LoadError::from(ServiceError::of(operation, failure)))?;
     let view = row.as_ref().map(view).transpose();
-    view.map_err(|_| ServiceError::of(operation, &StoreError::Corrupt("not serialisable")).into())
+    view.map_err(|_| ServiceError::of(operation, StoreError::Corrupt("not serialisable")).into())
 }
 
 fn lookup(tenant: &Tenant) -> serde_json::Result<Document> {

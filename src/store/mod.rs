@@ -68,6 +68,7 @@ pub trait Tenants: Send + Sync {
     async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>>;
 
     /// Changes a tenant; a patch that changes nothing logs nothing. `None`: there is none.
+    /// [`StoreError::Invalid`]: its settings, merged, may not be stored.
     async fn patch_tenant(
         &self,
         id: &TenantId,

@@ -194,7 +194,7 @@ async fn create(connection: &mut PgConnection, tenant: &NewTenant) -> StoreResul
         .bind(integration.as_ref().map(IntegrationId::as_str))
         .bind(tenant.genesys_org_id.as_ref().map(ShortText::as_str))
         .bind(tenant.genesys_region.map(Region::domain))
-        .bind(Value::Object(tenant.settings.clone()).to_string())
+        .bind(Value::Object(tenant.settings.as_object().clone()).to_string())
         .execute(&mut *transaction)
         .await?;
     for (kind, credentials) in &tenant.credentials {
@@ -213,7 +213,7 @@ async fn apply(
 ) -> StoreResult<Option<Written<Tenant>>> {
     let mut transaction = connection.begin().await?;
     let Some(before) = locked(&mut transaction, id).await? else { return Ok(None) };
-    let after = patched(&before, patch);
+    let after = patched(&before, patch)?;
     if after == before {
         return Ok(Some(Written { value: before, changes: Vec::new() }));
     }

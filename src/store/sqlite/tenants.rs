@@ -146,7 +146,7 @@ async fn create(
         .bind(tenant.genesys_integration_id.as_ref().map(IntegrationId::as_str))
         .bind(tenant.genesys_org_id.as_ref().map(ShortText::as_str))
         .bind(tenant.genesys_region.map(Region::domain))
-        .bind(Value::Object(tenant.settings.clone()).to_string())
+        .bind(Value::Object(tenant.settings.as_object().clone()).to_string())
         .execute(&mut *transaction)
         .await?;
     for (kind, credentials) in &tenant.credentials {
@@ -165,7 +165,7 @@ async fn apply(
 ) -> StoreResult<Option<Written<Tenant>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let Some(before) = by_id(&mut transaction, id).await? else { return Ok(None) };
-    let after = patched(&before, patch);
+    let after = patched(&before, patch)?;
     if after == before {
         return Ok(Some(Written { value: before, changes: Vec::new() }));
     }

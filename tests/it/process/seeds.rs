@@ -134,3 +134,25 @@ async fn a_mistake_in_any_file_is_told_before_anything_is_written() {
         assert!(!data.exists());
     }
 }
+
+/// What holds for a request holds for a seed: the bounds of settings, the names of regions.
+#[tokio::test]
+async fn a_seed_is_held_to_what_a_request_is() {
+    let folder = Scratch::new("seeds");
+    let data = folder.join("data");
+    let environment = [("DATA_DIR", data.to_str().unwrap())];
+    let deep = (0..40).fold(json!({}), |inner, _| json!({"a": inner}));
+    for (settings, credentials, mistake) in [
+        (json!({"a": "x".repeat(70_000)}), json!({}), "64 KiB"),
+        (deep, json!({}), "levels"),
+        (json!({}), json!({"genesys": {"region": "hunter2"}}), "credentials.region: must be"),
+    ] {
+        let seed =
+            json!([{"id": "a", "name": "A", "settings": settings, "credentials": credentials}]);
+        let file = write(&folder, "bad.json", &seed);
+        let output = run_cli(&["seed", &file], &environment).await.expecting(1);
+        assert!(output.stderr.contains(mistake), "{}", output.stderr);
+        assert!(!output.stderr.contains("hunter2"));
+        assert!(!data.exists());
+    }
+}

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tenant_service::coherence::Snapshot;
 use tenant_service::domain::{
-    Change, CredentialType, Credentials, NewTenant, Status, Tenant, TenantId,
+    Change, CredentialType, Credentials, NewTenant, Settings, Status, Tenant, TenantId,
 };
 use tenant_service::store::{MigrateError, Postgres, Sqlite, Store, Written};
 
@@ -156,7 +156,7 @@ pub(super) fn new_tenant(id: &str, phone: &str, integration: &str) -> NewTenant 
         genesys_integration_id: (!integration.is_empty()).then(|| integration.parse().unwrap()),
         genesys_org_id: None,
         genesys_region: None,
-        settings: Map::new(),
+        settings: Settings::default(),
         credentials: Vec::new(),
     }
 }

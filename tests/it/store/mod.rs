@@ -42,6 +42,8 @@ conformance! {
         a_tenant_is_created_with_its_credentials,
         a_duplicate_names_its_field_and_changes_nothing,
         a_patch_merges,
+        settings_that_grow_too_large_change_nothing,
+        settings_that_grow_at_once_are_bounded_as_well,
         a_patch_that_changes_nothing_logs_nothing,
         a_suspended_tenant_does_not_resolve,
         a_phone_that_moves_names_both_tenants,

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tenant_service::domain::{
-    ChangeKind, CredentialType, Credentials, Edit, NewTenant, Status, TenantPatch,
+    ChangeKind, CredentialType, Credentials, Edit, NewTenant, SETTINGS_DEPTH, SETTINGS_LIMIT,
+    Settings, Status, TenantPatch,
 };
 use tenant_service::store::{Page, StoreError};
 
@@ -20,7 +21,7 @@ pub(super) async fn a_tenant_is_found_by_each_of_its_names(bed: &Bed) {
         display_phone_number: Some("+49 30 1".parse().unwrap()),
         genesys_org_id: Some("org".parse().unwrap()),
         genesys_region: Some("aps1".parse().unwrap()),
-        settings: object(json!({"a": {"b": [1, 2.5, null, "ß"]}})),
+        settings: Settings::new(object(json!({"a": {"b": [1, 2.5, null, "ß"]}}))).unwrap(),
         ..new_tenant("t1", "111", "i-1")
     };
     let created = bed.store.create_tenant(&wanted).await.unwrap();
@@ -34,7 +35,7 @@ pub(super) async fn a_tenant_is_found_by_each_of_its_names(bed: &Bed) {
     assert_eq!(tenant.genesys_integration_id, wanted.genesys_integration_id);
     assert_eq!(tenant.genesys_org_id.as_deref(), Some("org"));
     assert_eq!(tenant.genesys_region.as_deref(), Some("aps1.pure.cloud"));
-    assert_eq!(tenant.settings, wanted.settings);
+    assert_eq!(&tenant.settings, wanted.settings.as_object());
 
     assert_eq!(lines(&created.changes), ["tenant.created: integration:i-1 phone:111 tenant:t1"]);
     assert_eq!(created.changes[0].tenant_id.as_deref(), Some("t1"));
@@ -170,6 +171,56 @@ pub(super) async fn a_patch_merges(bed: &Bed) {
     let patch = TenantPatch { settings: Edit::Clear, ..TenantPatch::default() };
     let tenant = bed.store.patch_tenant(&created.id, &patch).await.unwrap().unwrap().value;
     assert_eq!(tenant.settings, Map::new());
+}
+
+/// Each patch is small, and what they come to is not.
+pub(super) async fn settings_that_grow_too_large_change_nothing(bed: &Bed) {
+    let id = bed.create("t1", "1", "i1").await.value.id;
+    let settings = |value| TenantPatch {
+        name: Some("New".parse().unwrap()),
+        settings: Edit::Set(object(value)),
+        ..TenantPatch::default()
+    };
+    let half = "x".repeat(SETTINGS_LIMIT / 2);
+    let first = bed.store.patch_tenant(&id, &settings(json!({"a": half}))).await;
+    let first = first.unwrap().unwrap().value;
+    let deep = (0..SETTINGS_DEPTH).fold(json!(1), |inner, _| json!([inner]));
+    for refused in [json!({"b": half}), json!({"b": deep})] {
+        let before = bed.snapshot().await;
+        let refused = bed.store.patch_tenant(&id, &settings(refused)).await.unwrap_err();
+        assert!(matches!(&refused, StoreError::Invalid(invalid) if invalid.field == "settings"));
+        assert_eq!(bed.since(&before).await, []);
+        assert_eq!(bed.store.tenant(&id).await.unwrap().as_ref(), Some(&first));
+    }
+    let swapped = bed.store.patch_tenant(&id, &settings(json!({"a": null, "b": half}))).await;
+    assert!(swapped.is_ok(), "what a patch removes makes room");
+
+    // Larger than is allowed, by hand: other fields can be patched, and the settings made smaller.
+    let large = json!({"a": "x".repeat(SETTINGS_LIMIT), "b": 1}).to_string();
+    bed.by_hand(&format!("UPDATE tenants SET settings = '{large}'")).await.unwrap();
+    let name = TenantPatch { name: Some("Newer".parse().unwrap()), ..TenantPatch::default() };
+    bed.store.patch_tenant(&id, &name).await.unwrap();
+    let still = bed.store.patch_tenant(&id, &settings(json!({"b": null}))).await;
+    assert!(matches!(still, Err(StoreError::Invalid(_))));
+    bed.store.patch_tenant(&id, &settings(json!({"a": null}))).await.unwrap();
+}
+
+/// Two at once, each of which fits what it saw: the second is judged by what the first has left.
+pub(super) async fn settings_that_grow_at_once_are_bounded_as_well(bed: &Bed) {
+    let id = bed.create("t1", "1", "i1").await.value.id;
+    let part = "x".repeat(SETTINGS_LIMIT / 4);
+    let patch = |number: usize| TenantPatch {
+        settings: Edit::Set(object(json!({ format!("key-{number}"): part }))),
+        ..TenantPatch::default()
+    };
+    let patches: Vec<_> = (0..8).map(patch).collect();
+    let all = patches.iter().map(|patch| bed.store.patch_tenant(&id, patch));
+    let outcomes = futures_util::future::join_all(all).await;
+    let refused = outcomes.iter().filter(|done| matches!(done, Err(StoreError::Invalid(_))));
+    assert_eq!((outcomes.iter().filter(|done| done.is_ok()).count(), refused.count()), (3, 5));
+    let stored = bed.store.tenant(&id).await.unwrap().unwrap().settings;
+    assert_eq!(stored.len(), 3);
+    assert!(Settings::new(stored).is_ok());
 }
 
 pub(super) async fn a_patch_that_changes_nothing_logs_nothing(bed: &Bed) {
