@@ -56,7 +56,7 @@ impl Core {
                 (Arc::new(store.clone()), Some(store))
             }
             Database::Sqlite { path, .. } => {
-                let store = Sqlite::open(path).await?;
+                let store = Sqlite::at(path);
                 store.migrate().await?;
                 (Arc::new(store), None)
             }
