@@ -2,5 +2,6 @@
 
 mod commands;
 mod degraded;
+mod rights;
 mod start_and_end;
 mod tour;
