@@ -13,7 +13,7 @@ use tenant_service::store::{MigrateError, Sqlite};
 use super::bed::{Bed, lines, tenant_id};
 use crate::harness::Scratch;
 
-const THEIRS: &str = "CREATE TABLE tenants (theirs text); INSERT INTO tenants VALUES ('x')";
+const THEIRS: &str = "CREATE TABLE Tenants (theirs text); INSERT INTO Tenants VALUES ('x')";
 const THEIR_MIGRATIONS: &str =
     "CREATE TABLE _sqlx_migrations (version bigint); INSERT INTO _sqlx_migrations VALUES (1)";
 
