@@ -107,7 +107,7 @@ pub async fn open(database: &Database) -> anyhow::Result<(Arc<dyn Store>, Option
             (Arc::new(store.clone()), Some(store))
         }
         Database::Sqlite { path, .. } => {
-            let store = Sqlite::open(path).await?;
+            let store = Sqlite::at(path);
             store.migrate().await?;
             (Arc::new(store), None)
         }

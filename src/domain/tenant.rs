@@ -98,6 +98,23 @@ impl Tenant {
     }
 }
 
+/// What a look-up finds: whose a phone number or an integration is. As much of a tenant as that takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookup {
+    /// See [`Tenant::id`].
+    pub id: TenantId,
+    /// See [`Tenant::name`].
+    pub name: String,
+    /// See [`Tenant::phone_number_id`].
+    pub phone_number_id: Option<PhoneNumberId>,
+    /// See [`Tenant::genesys_integration_id`].
+    pub genesys_integration_id: Option<IntegrationId>,
+    /// See [`Tenant::status`].
+    pub status: Status,
+    /// See [`Tenant::revision`].
+    pub revision: i64,
+}
+
 /// A tenant to be created.
 #[derive(Debug, Clone)]
 pub struct NewTenant {

@@ -129,7 +129,8 @@ pub struct Tenant {
 pub struct Tenants {
     /// The page.
     pub tenants: Vec<Tenant>,
-    /// How many there are on all pages.
+    /// How many there are on all pages. A page has fewer than its `limit` and this allow if a
+    /// tenant can't be read, which only a write to the database by hand can bring about.
     pub total: u64,
     /// The `limit` that was applied.
     pub limit: u32,
@@ -229,8 +230,9 @@ pub enum CredentialType {
 pub struct SetCredentials {
     /// Their type.
     pub r#type: CredentialType,
-    /// Any object with at least one field. A value that looks like a mask is refused. Of genesys
-    /// credentials, `region` is stored as the domain, whichever of its names is given.
+    /// Any object with at least one field. A value that looks like a mask is refused; so is a
+    /// number that a 64-bit integer or a double can't hold to the last digit: send it as text. Of
+    /// genesys credentials, `region` is stored as the domain, whichever of its names is given.
     #[schema(value_type = Object)]
     pub credentials: (),
 }

@@ -7,7 +7,7 @@ use crate::cache::{
     ByIntegration, ByPhone, ByTenant, CredentialViews, CredentialsOf, Document, Found, LoadError,
     LookupBody, TenantBody,
 };
-use crate::domain::{CredentialType, IntegrationId, PhoneNumberId, Tenant, TenantId};
+use crate::domain::{CredentialType, IntegrationId, Lookup, PhoneNumberId, Tenant, TenantId};
 use crate::store::{StoreError, StoreResult};
 
 impl Service {
@@ -94,8 +94,8 @@ fn loaded<R, T>(
     view.map_err(|_| ServiceError::of(operation, StoreError::Corrupt("not serialisable")).into())
 }
 
-fn lookup(tenant: &Tenant) -> serde_json::Result<Document> {
-    Ok(Document::new(serde_json::to_vec(&LookupBody::of(tenant))?, tenant.revision))
+fn lookup(found: &Lookup) -> serde_json::Result<Document> {
+    Ok(Document::new(serde_json::to_vec(&LookupBody::of(found))?, found.revision))
 }
 
 fn tenant(tenant: &Tenant) -> serde_json::Result<Document> {

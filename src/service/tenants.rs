@@ -7,10 +7,11 @@ use crate::domain::{NewTenant, Tenant, TenantId, TenantPatch};
 use crate::store::{Page, Store};
 
 impl Service {
-    /// One page of tenants, and how many there are. Always from the database.
+    /// One page of tenants, and how many there are. Always from the database. A tenant that can't
+    /// be read is counted and left out.
     ///
     /// # Errors
-    /// The database is out of reach, or a stored row can't be read.
+    /// The database is out of reach.
     pub async fn tenants(&self, page: Page) -> Result<(Vec<Tenant>, u64), ServiceError> {
         let listed = self.0.store.tenants(page).await;
         listed.map_err(|failure| ServiceError::of("tenants", failure))

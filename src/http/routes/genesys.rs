@@ -42,6 +42,7 @@ pub async fn set(
     JsonBody(body): JsonBody,
 ) -> Result<Json<Value>, Problem> {
     let (credentials, link) = credentials_of(body)?;
+    let region = link.region.domain();
     let kind = CredentialType::Genesys;
     let set = state.service.set_credentials(id, kind, credentials, Some(link)).await?;
     let tenant = set.ok_or_else(Problem::tenant_not_found)?.tenant;
@@ -50,7 +51,7 @@ pub async fn set(
         "tenant": {
             "id": tenant.id,
             "name": tenant.name,
-            "genesysRegion": tenant.genesys_region,
+            "genesysRegion": region,
         },
     })))
 }

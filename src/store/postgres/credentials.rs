@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 use super::changes::logged_here;
-use super::tenants::{current, locked, replace};
+use super::tenants::{locked_owner, owner, set_link};
 use super::{Postgres, bounded};
 use crate::domain::{CredentialType, Credentials, TenantId};
 use crate::store::row::CredentialsRow;
@@ -82,15 +82,15 @@ async fn set(
     link: Option<&GenesysLink>,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
     let mut transaction = connection.begin().await?;
-    let Some(mut tenant) = locked(&mut transaction, id).await? else { return Ok(None) };
+    if locked_owner(&mut transaction, id).await?.is_none() {
+        return Ok(None);
+    }
     if let Some(link) = link {
-        tenant.genesys_integration_id = Some(link.integration_id.clone());
-        tenant.genesys_region = Some(link.region.domain().to_owned());
-        replace(&mut transaction, &tenant).await?;
+        set_link(&mut transaction, id, link).await?;
     }
     let (credential, version) = put(&mut transaction, id, kind, credentials).await?;
     let changes = logged_here(&mut transaction).await?;
-    let tenant = current(&mut transaction, id).await?;
+    let tenant = owner(&mut transaction, id).await?;
     transaction.commit().await?;
     Ok(Some(Written { value: CredentialsSet { id: credential, version, tenant }, changes }))
 }

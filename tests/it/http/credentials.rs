@@ -306,6 +306,50 @@ async fn numbers_are_passed_through() {
     }
 }
 
+/// What can't come back as it was sent is not taken, instead of rounded.
+#[tokio::test]
+async fn a_number_that_would_be_rounded_is_refused() {
+    for on in stores().await {
+        let replica = &on.replica;
+        tenant(replica, "digits", "78").await;
+        let kept = [
+            "18446744073709551615",
+            "-9223372036854775808",
+            "0.1",
+            "1.7976931348623157e+308",
+            "5e-324",
+        ];
+        let rounded = [
+            "18446744073709551616",
+            "-9223372036854775809",
+            "0.1000000000000000055",
+            "1e400",
+            "1e-400",
+        ];
+        let put = |number: &str| {
+            let body = format!(
+                r#"{{"type": "genesys", "credentials": {{"clientId": "a", "n": [{number}]}}}}"#
+            );
+            let call = replica.request(reqwest::Method::PUT, "/tenants/digits/credentials");
+            call.header("content-type", "application/json").body(body)
+        };
+        for number in kept {
+            put(number).await.expecting(200);
+            let shown = replica.get("/tenants/digits/credentials/genesys").await.expecting(200);
+            assert_eq!(shown.text(), format!(r#"{{"clientId":"a","n":[{number}]}}"#));
+        }
+        for number in rounded {
+            let problem = put(number).await.expecting(400).json();
+            assert_eq!(problem["code"], "invalid_body", "{number}");
+            assert!(problem["detail"].as_str().unwrap().contains("send it as text"), "{problem}");
+            assert!(!problem.to_string().contains(number));
+        }
+        let body = r#"{"settings": {"n": 1e400}}"#;
+        let patch = replica.request(reqwest::Method::PATCH, "/tenants/digits");
+        patch.header("content-type", "application/json").body(body).await.expecting(400);
+    }
+}
+
 #[tokio::test]
 async fn a_reveal_is_on_record_whatever_is_logged() {
     let replica =

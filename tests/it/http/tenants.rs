@@ -265,3 +265,24 @@ async fn a_suspended_tenant_does_not_resolve_until_it_is_active_again() {
         replica.get("/tenants/by-integration/demo-integration-001").await.expecting(found);
     }
 }
+
+/// Only a write by hand can bring one about.
+#[tokio::test]
+async fn a_tenant_that_cannot_be_read_hides_no_other() {
+    let [_, on] = stores().await;
+    for (id, phone) in [("t-1", "1"), ("t-2", "2")] {
+        tenant(&on, id, phone).await;
+    }
+    let database = on.database.as_ref().unwrap();
+    let settings = r#"'{"n": 1e400}'"#;
+    database.execute(&format!("UPDATE tenants SET settings = {settings} WHERE id = 't-1'")).await;
+    let listed = on.get_json("/api/tenants").await;
+    assert_eq!(listed["total"], 2);
+    assert_eq!(listed["tenants"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["tenants"][0]["id"], "t-2");
+    let line = on.wait_for_log(|line| line["tenant_id"] == "t-1").await;
+    assert_eq!(line["level"], "ERROR");
+    assert_eq!(line["error"], "unreadable row: tenants.settings");
+    assert_eq!(on.get_json("/api/tenants/by-phone/1").await["tenantId"], "t-1");
+    assert_problem(&on.get("/api/tenants/t-1").await, 500, "internal");
+}

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tenant_service::domain::{
-    ChangeKind, CredentialType, Credentials, Edit, NewTenant, SETTINGS_DEPTH, SETTINGS_LIMIT,
-    Settings, Status, TenantPatch,
+    ChangeKind, CredentialType, Credentials, Edit, Lookup, NewTenant, SETTINGS_DEPTH,
+    SETTINGS_LIMIT, Settings, Status, Tenant, TenantPatch,
 };
 use tenant_service::store::{Page, StoreError};
 
@@ -12,6 +12,18 @@ use super::bed::{Bed, lines, new_tenant, tenant_id};
 fn object(value: Value) -> Map<String, Value> {
     let Value::Object(fields) = value else { unreachable!("an object was given") };
     fields
+}
+
+/// What a look-up finds of this tenant.
+fn lookup(tenant: &Tenant) -> Lookup {
+    Lookup {
+        id: tenant.id.clone(),
+        name: tenant.name.clone(),
+        phone_number_id: tenant.phone_number_id.clone(),
+        genesys_integration_id: tenant.genesys_integration_id.clone(),
+        status: tenant.status,
+        revision: tenant.revision,
+    }
 }
 
 pub(super) async fn a_tenant_is_found_by_each_of_its_names(bed: &Bed) {
@@ -43,10 +55,10 @@ pub(super) async fn a_tenant_is_found_by_each_of_its_names(bed: &Bed) {
 
     let by_phone = bed.store.tenant_by_phone(&"111".parse().unwrap()).await.unwrap();
     let by_integration = bed.store.tenant_by_integration(&"i-1".parse().unwrap()).await.unwrap();
-    let by_id = bed.store.tenant(&tenant_id("t1")).await.unwrap();
-    for found in [by_phone, by_integration, by_id] {
-        assert_eq!(found.as_ref(), Some(tenant));
+    for found in [by_phone, by_integration] {
+        assert_eq!(found, Some(lookup(tenant)));
     }
+    assert_eq!(bed.store.tenant(&tenant_id("t1")).await.unwrap().as_ref(), Some(tenant));
     bed.store.ping().await.unwrap();
 }
 
