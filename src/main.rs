@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use tenant_service::cli::{Cli, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+    match run(Cli::given()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report(&error);

@@ -68,8 +68,9 @@ fn without_password(url: &str) -> String {
         Ok(mut url) => {
             // It fails only for URLs that can have no password.
             let _ = url.set_password(None);
-            // Parameters may hold one too (`?password=`).
+            // Parameters may hold one too (`?password=`), and a fragment the end of one.
             url.set_query(None);
+            url.set_fragment(None);
             url.into()
         }
         Err(_) => "(unreadable URL)".to_owned(),
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn no_password_is_shown() {
-        let shown = without_password("postgres://svc:hunter2@db:5432/t?password=hunter2");
+        let shown = without_password("postgres://svc:hunter2@db:5432/t?password=hunter2#ter2");
         assert_eq!(shown, "postgres://svc@db:5432/t");
         assert_eq!(without_password("hunter2"), "(unreadable URL)");
     }

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::l2::{self, L2};
 use crate::cache::{L1, Tiered, Ttl};
-use crate::config::{Config, Database};
+use crate::config::{self, Cache, Database};
 use crate::feed::{Applier, NotifyTask, Publisher, notify_queue};
 use crate::service::Service;
 use crate::store::{Postgres, Sqlite, Store};
@@ -47,33 +47,25 @@ impl Core {
     /// Opens the database, migrates it, and builds the rest. Connects to nothing else yet.
     ///
     /// # Errors
-    /// The database is out of reach, is not ours, or can't be migrated; Redis' URL is none.
-    pub async fn build(config: &Config) -> anyhow::Result<Self> {
-        let (store, postgres): (Arc<dyn Store>, _) = match &config.database {
-            Database::Postgres { url } => {
-                let store = Postgres::connect(url, CONNECTIONS)?;
-                store.migrate().await?;
-                (Arc::new(store.clone()), Some(store))
-            }
-            Database::Sqlite { path, .. } => {
-                let store = Sqlite::open(path).await?;
-                store.migrate().await?;
-                (Arc::new(store), None)
-            }
-        };
+    /// See [`open`]; or Redis' URL is none.
+    pub async fn build(
+        database: &Database,
+        redis: Option<&config::Redis>,
+        cached: &Cache,
+    ) -> anyhow::Result<Self> {
+        let (store, postgres) = open(database).await?;
         let database = store.log_head().await.context("reading the change log")?.identity.database;
-        let l2 = match &config.redis {
+        let l2 = match redis {
             Some(redis) => {
-                let info = l2::connect_info(redis.url.expose_secret())
-                    .context("REDIS_URL can't be used")?;
-                let client = redis::Client::open(info).context("REDIS_URL can't be used")?;
+                let client =
+                    client(redis.url.expose_secret()).context("REDIS_URL can't be used")?;
                 Some(Arc::new(L2::new(client, &redis.prefix, &database)))
             }
             None => None,
         };
         let (writes, loads) = (TaskTracker::new(), TaskTracker::new());
-        let ttl = Ttl { present: config.cache.ttl, absent: config.cache.negative_ttl };
-        let l1 = L1::new(config.cache.capacity);
+        let ttl = Ttl { present: cached.ttl, absent: cached.negative_ttl };
+        let l1 = L1::new(cached.capacity);
         let cache = Arc::new(Tiered::new(l1, l2.clone(), ttl, loads));
         // Not INSTANCE_ID: two processes of one name must not ignore each other's changes.
         let origin = uuid::Uuid::new_v4().to_string();
@@ -101,6 +93,30 @@ impl Core {
         }
         close_store(self.store.as_ref()).await;
     }
+}
+
+/// Opens the database and migrates it. With Postgres, what the feed needs of it comes too.
+///
+/// # Errors
+/// The database is out of reach, is not ours, or can't be migrated.
+pub async fn open(database: &Database) -> anyhow::Result<(Arc<dyn Store>, Option<Postgres>)> {
+    Ok(match database {
+        Database::Postgres { url } => {
+            let store = Postgres::connect(url, CONNECTIONS)?;
+            store.migrate().await?;
+            (Arc::new(store.clone()), Some(store))
+        }
+        Database::Sqlite { path, .. } => {
+            let store = Sqlite::at(path);
+            store.migrate().await?;
+            (Arc::new(store), None)
+        }
+    })
+}
+
+/// Without the driver's own error, which quotes the URL's parameters.
+fn client(url: &str) -> Option<redis::Client> {
+    redis::Client::open(l2::connect_info(url).ok()?).ok()
 }
 
 /// Ends the connections. One that no longer answers must not keep the process from ending.

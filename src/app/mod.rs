@@ -6,6 +6,6 @@ mod lifecycle;
 mod seed;
 mod serve;
 
-pub use self::core::Core;
-pub use self::seed::{DEMO, SeedReport, seed};
+pub use self::core::{Core, close_store, open};
+pub use self::seed::{SeedFile, SeedReport, load, parse};
 pub use self::serve::serve;

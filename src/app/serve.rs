@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::close_store;
 use super::lifecycle::{DRAIN_PATIENCE, Lifecycle, WRITES_PATIENCE, asked_to_end};
-use super::{Core, DEMO, banner, seed};
+use super::{Core, SeedFile, banner, load};
 use crate::config::{Config, Database};
 use crate::feed::{Applier, ListenTask, PollTask, Proof, SubscribeTask, prune};
 use crate::http::{self, Front, Names};
@@ -25,7 +25,7 @@ use crate::telemetry::metrics::{self, CACHE_ENTRIES, PROOF_AGE, gauge_of};
 /// It can't start (the message says what to do), or a background task died.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     let recorder = metrics::install().context("installing the metrics recorder")?;
-    let core = Core::build(&config).await?;
+    let core = Core::build(&config.database, config.redis.as_ref(), &config.cache).await?;
     let mut lifecycle = Lifecycle::default();
     let Core { store, service, applier, l2, postgres, writes } = core;
     let poll = PollTask::begin(Arc::clone(&store), Arc::clone(&applier), config.feed.poll_interval);
@@ -34,7 +34,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let proof = poll.proof();
     let embedded = matches!(config.database, Database::Sqlite { embedded: true, .. });
     if embedded && store.is_empty().await? {
-        seed(&service, DEMO).await.context("loading the demo tenant")?;
+        let demo = SeedFile::demo()?;
+        load(store.as_ref(), &service, demo).await.context("loading the demo tenant")?;
     }
     if let Some(l2) = &l2 {
         // The first requests find it connected; if it can't be, the supervisor goes on trying.

@@ -37,15 +37,16 @@ pub struct Found<T> {
     pub via: Via,
 }
 
-/// Why a load has no result. The loader has logged the cause, once for all who wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why a load has no result, with the cause for the log. Each who waited has an answer to log, with
+/// an id of its own, and takes the cause along.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// The source is out of reach: try again.
-    #[error("the source is out of reach")]
-    Unavailable,
+    #[error("{0}")]
+    Unavailable(Arc<str>),
     /// A defect.
-    #[error("the load failed")]
-    Failed,
+    #[error("{0}")]
+    Failed(Arc<str>),
 }
 
 /// The result of a load, shared by all who joined it.
@@ -268,10 +269,12 @@ async fn settled<K: TypedKey>(mut handle: FlightHandle) -> Result<Found<K::Value
         Ok(result) => (*result).clone(),
         Err(_) => None,
     };
-    let (cached, via) = result.unwrap_or(Err(LoadError::Failed))?;
+    let (cached, via) =
+        result.unwrap_or_else(|| Err(LoadError::Failed("the load panicked".into())))?;
     typed::<K>(cached, via)
 }
 
 fn typed<K: TypedKey>(cached: Cached, via: Via) -> Result<Found<K::Value>, LoadError> {
-    K::unwrap(cached).map(|value| Found { value, via }).ok_or(LoadError::Failed)
+    let wrong = || LoadError::Failed("a value of another type than its key's".into());
+    K::unwrap(cached).map(|value| Found { value, via }).ok_or_else(wrong)
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use crate::domain::{CredentialType, Credentials, MetaView, Tenant, mask_credentials};
+use crate::domain::{CredentialType, Credentials, Lookup, MetaView, Tenant, mask_credentials};
 
 /// A JSON document and the entity tag of this revision of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,14 +45,14 @@ pub struct LookupBody {
 impl LookupBody {
     /// The answer that names this tenant.
     #[must_use]
-    pub fn of(tenant: &Tenant) -> Self {
+    pub fn of(found: &Lookup) -> Self {
         Self {
-            id: tenant.id.to_string(),
-            tenant_id: tenant.id.to_string(),
-            name: tenant.name.clone(),
-            phone_number_id: tenant.phone_number_id.as_ref().map(ToString::to_string),
-            genesys_integration_id: tenant.genesys_integration_id.as_ref().map(ToString::to_string),
-            status: tenant.status.to_string(),
+            id: found.id.to_string(),
+            tenant_id: found.id.to_string(),
+            name: found.name.clone(),
+            phone_number_id: found.phone_number_id.as_ref().map(ToString::to_string),
+            genesys_integration_id: found.genesys_integration_id.as_ref().map(ToString::to_string),
+            status: found.status.to_string(),
         }
     }
 }

@@ -1,22 +1,24 @@
 //! `tenant-service migrate`
 
-use crate::app::Core;
-use crate::config::Options;
+use crate::app;
+use crate::config::MigrateOptions;
 
-/// Brings the database's tables up to date, and ends.
+/// Bring the database's tables up to date, and end
 ///
 /// Safe to run at any time, by any number of processes at once. A database whose tables another
-/// program made is refused and left as it is.
+/// program made is refused and left as it is. `serve` and `seed` do the same before they begin.
 #[derive(Debug, clap::Args)]
 pub struct Command {
     #[command(flatten)]
-    options: Options,
+    options: MigrateOptions,
 }
 
 impl Command {
     pub async fn run(self) -> anyhow::Result<()> {
-        let config = super::start(self.options)?;
-        Core::build(&config).await?.close().await;
+        let (database, telemetry) = self.options.validate()?;
+        super::start_logging(&telemetry)?;
+        let (store, _) = app::open(&database).await?;
+        app::close_store(store.as_ref()).await;
         tracing::info!("the database is up to date");
         Ok(())
     }

@@ -7,9 +7,10 @@ mod openapi;
 mod seed;
 mod serve;
 
-use clap::{Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Config, LogFormat, Options};
+use crate::config::{LogFormat, ServeOptions, Telemetry};
 use crate::telemetry::logging::{self, Style};
 
 /// Resolves WhatsApp phone numbers and Genesys integrations to tenants, and keeps their credentials.
@@ -25,19 +26,41 @@ pub struct Cli {
     command: Option<Command>,
 
     #[command(flatten)]
-    options: Options,
+    options: ServeOptions,
 }
 
+// Documented at each command: a word here would stand in the place of its whole text.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve HTTP (the default)
     Serve(serve::Command),
-    /// Bring the database's tables up to date, and end
     Migrate(migrate::Command),
-    /// Load tenants and credentials from JSON files, through the service
     Seed(seed::Command),
-    /// Print the OpenAPI document
     Openapi(openapi::Command),
+}
+
+impl Cli {
+    /// What this process was told to do. Ends it where that is not understood, or was to show help.
+    #[must_use]
+    pub fn given() -> Self {
+        let matches = without_empty_variables(Self::command()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// A variable that is set to nothing counts as not set, so that `PORT=` in a file leaves the
+/// default in place. An empty flag is left for validation to judge: somebody wrote it.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let is_empty = |argument: &Arg| {
+        let value = argument.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.to_str().is_some_and(|text| text.trim().is_empty()))
+    };
+    command
+        .mut_args(
+            |argument| {
+                if is_empty(&argument) { argument.env(Resettable::Reset) } else { argument }
+            },
+        )
+        .mut_subcommands(without_empty_variables)
 }
 
 /// Runs what the command line says.
@@ -54,17 +77,12 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Validates the options and begins to log.
-fn start(options: Options) -> anyhow::Result<Config> {
-    let config = options.validate()?;
-    let style = match config.telemetry.format {
+/// Begins to log.
+fn start_logging(telemetry: &Telemetry) -> anyhow::Result<()> {
+    let style = match telemetry.format {
         LogFormat::Pretty => Style::Pretty,
         LogFormat::Json => Style::Json,
     };
-    logging::install(style, &config.telemetry.filter).map_err(|error| {
-        anyhow::anyhow!(
-            "RUST_LOG: {error}; it takes levels and targets, such as info,tenant_service=debug"
-        )
-    })?;
-    Ok(config)
+    // Validation has parsed it, and has told what it accepts; this error quotes it.
+    logging::install(style, &telemetry.filter).map_err(|_| anyhow::anyhow!("RUST_LOG is no filter"))
 }

@@ -2,7 +2,9 @@
 
 use std::io::{ErrorKind, Write};
 
-/// Prints the OpenAPI document that a running service has at `/openapi.json`.
+/// Print the OpenAPI document
+///
+/// The one that a running service has at /openapi.json. Reads no variable.
 #[derive(Debug, clap::Args)]
 pub struct Command {}
 

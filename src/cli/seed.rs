@@ -4,58 +4,71 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use crate::app::{Core, DEMO, SeedReport, seed};
-use crate::config::Options;
-use crate::service::Service;
+use crate::app::{Core, SeedFile, SeedReport, load, parse};
+use crate::config::{Cache, SeedOptions};
 use crate::telemetry::logging::chain;
 
-/// Loads tenants and credentials from JSON files, through the service: validated like any request,
-/// and told to all replicas.
+/// Load tenants and credentials from JSON files, through the service
 ///
-/// A file is an object with a list `tenants`; each has the fields of `POST /api/tenants`, its `id`
-/// among them, and may have `credentials` by type. Without a file the demo tenant is loaded. A
-/// tenant that exists is left as it is, so it is safe to run again. A file with a mistake in it is
-/// refused before anything is written.
+/// A file is an object with a list "tenants". Each tenant has the fields of POST /api/tenants, its
+/// "id" among them, and may have "credentials", by type:
+///
+///   {"tenants": [{"id": "acme", "name": "Acme", "phone_number_id": "555000111",
+///     "credentials": {"whatsapp": {"access_token": "the-token"}}}]}
+///
+/// All files are read first, as strictly as requests; where there is a mistake in one, nothing is
+/// written. A tenant is created with its credentials or not at all, and every replica is told. One
+/// that exists already, suspended or not, is left as it is. So it is safe to run again, and goes on
+/// where a run before it stopped.
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Command {
     /// Files to load [default: the demo tenant]
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 
     #[command(flatten)]
-    options: Options,
+    options: SeedOptions,
 }
 
 impl Command {
     pub async fn run(self) -> anyhow::Result<()> {
-        let config = super::start(self.options)?;
-        let read = |path: PathBuf| {
-            let text = std::fs::read_to_string(&path);
-            let text = text.with_context(|| format!("reading {}", path.display()))?;
-            anyhow::Ok((path.display().to_string(), text))
-        };
-        let files = if self.files.is_empty() {
-            vec![("the demo".to_owned(), DEMO.to_owned())]
-        } else {
-            self.files.into_iter().map(read).collect::<Result<_, _>>()?
-        };
-        let core = Core::build(&config).await?;
+        let (database, redis, telemetry) = self.options.validate()?;
+        super::start_logging(&telemetry)?;
+        let files = read(self.files)?;
+        let core = Core::build(&database, redis.as_ref(), &Cache::NONE).await?;
         if let Some(l2) = &core.l2
             && let Err(error) = l2.connect().await
         {
             let error = chain(&error);
             tracing::warn!(error, "Redis is out of reach; replicas learn of this by other sources");
         }
-        let loaded = load(&core.service, files).await;
+        let loaded = load_all(&core, files).await;
         // Also after a failure: what was committed before it has to be told.
         core.close().await;
         loaded
     }
 }
 
-async fn load(service: &Service, files: Vec<(String, String)>) -> anyhow::Result<()> {
-    for (name, text) in files {
-        let SeedReport { created, kept } =
-            seed(service, &text).await.with_context(|| format!("loading {name}"))?;
+fn read(files: Vec<PathBuf>) -> anyhow::Result<Vec<SeedFile>> {
+    if files.is_empty() {
+        return Ok(vec![SeedFile::demo()?]);
+    }
+    let read = |path: PathBuf| {
+        let name = path.display().to_string();
+        let text = std::fs::read(&path).with_context(|| format!("reading {name}"))?;
+        anyhow::Ok((name, text))
+    };
+    parse(files.into_iter().map(read).collect::<Result<_, _>>()?)
+}
+
+async fn load_all(core: &Core, files: Vec<SeedFile>) -> anyhow::Result<()> {
+    for file in files {
+        let name = file.name.clone();
+        let loaded = load(core.store.as_ref(), &core.service, file).await;
+        let SeedReport { created, kept } = loaded.with_context(|| {
+            format!("loading {name} (what was loaded before stays; run it again for the rest)")
+        })?;
         tracing::info!(created, kept, "loaded {name}");
     }
     Ok(())

@@ -1,19 +1,22 @@
 //! `tenant-service serve`
 
 use crate::app;
-use crate::config::Options;
+use crate::config::ServeOptions;
 
-/// Serves until SIGTERM or SIGINT, then finishes the requests in flight (for at most 20 s).
+/// Serve HTTP (the default)
 ///
-/// Migrates the database first; any number of replicas may start at once.
+/// Migrates the database first; any number of replicas may start at once. On SIGTERM or SIGINT it
+/// finishes the requests in flight, for at most 20 s, and ends.
 #[derive(Debug, clap::Args)]
 pub struct Command {
     #[command(flatten)]
-    pub(super) options: Options,
+    pub(super) options: ServeOptions,
 }
 
 impl Command {
     pub async fn run(self) -> anyhow::Result<()> {
-        app::serve(super::start(self.options)?).await
+        let config = self.options.validate()?;
+        super::start_logging(&config.telemetry)?;
+        app::serve(config).await
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Mistakes;
+use super::given::Given;
 
 #[derive(Debug, Clone, clap::Args)]
 #[expect(clippy::struct_field_names, reason = "named as the variables are")]
@@ -10,17 +11,17 @@ use super::Mistakes;
 #[group(skip)]
 pub(super) struct Options {
     /// How long an answer is cached. A bound on memory: what keeps answers right is eviction
-    #[arg(long, env = "CACHE_TTL_SECONDS", default_value_t = 3600, value_name = "SECONDS")]
-    cache_ttl_seconds: u64,
+    #[arg(long, env = "CACHE_TTL_SECONDS", default_value = "3600", value_name = "SECONDS")]
+    cache_ttl_seconds: Given,
 
     /// How long it is cached that there is no answer
-    #[arg(long, env = "CACHE_NEGATIVE_TTL_SECONDS", default_value_t = 60, value_name = "SECONDS")]
-    cache_negative_ttl_seconds: u64,
+    #[arg(long, env = "CACHE_NEGATIVE_TTL_SECONDS", default_value = "60", value_name = "SECONDS")]
+    cache_negative_ttl_seconds: Given,
 
     /// Memory for the cache of one replica, in bytes or with KiB, MiB or GiB; about 600 bytes an
     /// answer
     #[arg(long, env = "CACHE_CAPACITY", default_value = "256MiB", value_name = "SIZE")]
-    cache_capacity: String,
+    cache_capacity: Given,
 }
 
 /// How much is cached, and for how long.
@@ -34,30 +35,34 @@ pub struct Cache {
     pub capacity: u64,
 }
 
+impl Cache {
+    /// For a process that looks nothing up.
+    pub const NONE: Self = Self { ttl: Duration::ZERO, negative_ttl: Duration::ZERO, capacity: 0 };
+}
+
 /// A year: anything longer is a mistake.
 const LONGEST_TTL: u64 = 365 * 24 * 3600;
 const SMALLEST: u64 = 1 << 20;
 
 impl Options {
     pub fn validate(self, mistakes: &mut Mistakes) -> Option<Cache> {
-        let mut ttl = |variable, seconds: u64| {
-            if !(1..=LONGEST_TTL).contains(&seconds) {
-                mistakes.note(variable, format!("must be 1 to {LONGEST_TTL} seconds"));
-            }
-            Duration::from_secs(seconds)
+        let mut seconds = |variable, given: &Given| {
+            mistakes.number(variable, given, "whole seconds", 1..=LONGEST_TTL)
         };
-        let present = ttl("CACHE_TTL_SECONDS", self.cache_ttl_seconds);
-        let absent = ttl("CACHE_NEGATIVE_TTL_SECONDS", self.cache_negative_ttl_seconds);
-        let Some(capacity) = bytes(&self.cache_capacity).filter(|bytes| *bytes >= SMALLEST) else {
-            mistakes.note("CACHE_CAPACITY", "must be at least 1MiB, such as 256MiB or 2GiB");
-            return None;
-        };
-        Some(Cache { ttl: present, negative_ttl: absent, capacity })
+        let ttl = seconds("CACHE_TTL_SECONDS", &self.cache_ttl_seconds);
+        let negative_ttl = seconds("CACHE_NEGATIVE_TTL_SECONDS", &self.cache_negative_ttl_seconds);
+        let accepts = "must be at least 1MiB, such as 256MiB or 2GiB";
+        let capacity = mistakes.parsed("CACHE_CAPACITY", &self.cache_capacity, accepts, bytes);
+        Some(Cache {
+            ttl: Duration::from_secs(ttl?),
+            negative_ttl: Duration::from_secs(negative_ttl?),
+            capacity: capacity?,
+        })
     }
 }
 
+/// A size, if it is large enough to be of use.
 fn bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor = match unit.trim().to_ascii_lowercase().as_str() {
@@ -67,5 +72,5 @@ fn bytes(text: &str) -> Option<u64> {
         "g" | "gib" => 1 << 30,
         _ => return None,
     };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    number.parse::<u64>().ok()?.checked_mul(factor).filter(|bytes| *bytes >= SMALLEST)
 }

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{Mistakes, given};
+use super::Mistakes;
+use super::given::Given;
 use crate::domain::{Scope, Scopes, UnknownScope};
 
 #[derive(Debug, Clone, clap::Args)]
@@ -11,18 +12,19 @@ use crate::domain::{Scope, Scopes, UnknownScope};
 pub(super) struct Options {
     /// Address to listen on: an IP address, or localhost
     #[arg(long, env = "HOST", default_value = "127.0.0.1")]
-    host: String,
+    host: Given,
 
     /// Port to listen on; 0 takes a free one
-    #[arg(long, env = "PORT", default_value_t = 3007)]
-    port: u16,
+    #[arg(long, env = "PORT", default_value = "3007")]
+    port: Given,
 
-    /// What a caller without a token may do: `all`, `none`, or scopes separated by commas, such as
-    /// lookup:read,credentials:reveal. Default: `all` on a loopback address, for requests to an
-    /// IP address or localhost. On any other address it has to be set, for whoever reaches the port
+    /// What a caller without a token may do: `all`, `none`, or scopes separated by commas, out of
+    /// lookup:read, tenants:read, tenants:write, credentials:read (masked), credentials:reveal and
+    /// credentials:write. Default: `all` on a loopback address, for requests to an IP
+    /// address or localhost. On any other address it has to be set, for whoever reaches the port
     /// may then do it
     #[arg(long, env = "ANONYMOUS_SCOPES", value_name = "SCOPES")]
-    anonymous_scopes: Option<String>,
+    anonymous_scopes: Option<Given>,
 }
 
 /// Where the service listens, and what callers without a token may do.
@@ -36,25 +38,22 @@ pub struct Http {
     pub open_by_default: bool,
 }
 
+const HOST_ACCEPTS: &str = "must be an IP address such as 127.0.0.1 or 0.0.0.0, or localhost";
+
 impl Options {
     pub fn validate(self, mistakes: &mut Mistakes) -> Option<Http> {
-        let host = match self.host.trim() {
-            "localhost" => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            other => other.parse::<IpAddr>(),
-        };
-        if host.is_err() {
-            mistakes
-                .note("HOST", "must be an IP address such as 127.0.0.1 or 0.0.0.0, or localhost");
-        }
-        let granted = given(self.anonymous_scopes).map(|text| scopes(&text));
-        let open_by_default = granted.is_none();
-        let anonymous = match granted {
-            Some(Ok(scopes)) => Some(scopes),
-            Some(Err(error)) => {
-                mistakes.note("ANONYMOUS_SCOPES", error);
-                None
-            }
-            None if host.as_ref().is_ok_and(|host| !host.is_loopback()) => {
+        let host = mistakes.parsed("HOST", &self.host, HOST_ACCEPTS, address);
+        let port = mistakes.number("PORT", &self.port, "a port", 0..=u16::MAX);
+        let open_by_default = self.anonymous_scopes.is_none();
+        let anonymous = match self.anonymous_scopes {
+            Some(given) => match scopes(mistakes.text("ANONYMOUS_SCOPES", &given)?) {
+                Ok(scopes) => Some(scopes),
+                Err(error) => {
+                    mistakes.note("ANONYMOUS_SCOPES", error);
+                    None
+                }
+            },
+            None if host.is_some_and(|host| !host.is_loopback()) => {
                 mistakes.note(
                     "HOST",
                     format!(
@@ -66,9 +65,13 @@ impl Options {
             }
             None => Some(Scopes::ALL),
         };
-        let address = SocketAddr::new(host.ok()?, self.port);
+        let address = SocketAddr::new(host?, port?);
         Some(Http { address, anonymous: anonymous?, open_by_default })
     }
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    if text == "localhost" { Some(Ipv4Addr::LOCALHOST.into()) } else { text.parse().ok() }
 }
 
 fn scopes(text: &str) -> Result<Scopes, UnknownScope> {

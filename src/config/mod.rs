@@ -1,28 +1,29 @@
 //! Configuration: from the environment or the command line, validated once, at start.
 //!
 //! One file a section. Each variable is documented beside its default, and that text is the
-//! `--help`. [`Options`] is what was given; [`Config`] is what it means. Every mistake is reported,
-//! not just the first.
+//! `--help`. Each command has options of its own, of the sections that it uses: what it does not
+//! use can't stop it. [`Config`] is what the service's options mean. Every mistake is reported, not
+//! just the first, and no value ever is.
 
 mod cache;
 mod database;
 mod feed;
+mod given;
 mod http;
 mod redis;
 mod telemetry;
 
-use std::fmt;
-
 pub use self::cache::Cache;
 pub use self::database::Database;
 pub use self::feed::Feed;
+pub use self::given::Mistakes;
 pub use self::http::Http;
 pub use self::redis::Redis;
 pub use self::telemetry::{LogFormat, Telemetry};
 
-/// What was given, by environment or command line.
+/// What `serve` was given.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Options {
+pub struct ServeOptions {
     #[command(flatten)]
     http: http::Options,
     #[command(flatten)]
@@ -33,6 +34,26 @@ pub struct Options {
     cache: cache::Options,
     #[command(flatten)]
     feed: feed::Options,
+    #[command(flatten)]
+    telemetry: telemetry::Options,
+}
+
+/// What `seed` was given: it writes, and tells replicas of it.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SeedOptions {
+    #[command(flatten)]
+    database: database::Options,
+    #[command(flatten)]
+    redis: redis::Options,
+    #[command(flatten)]
+    telemetry: telemetry::Options,
+}
+
+/// What `migrate` was given.
+#[derive(Debug, Clone, clap::Args)]
+pub struct MigrateOptions {
+    #[command(flatten)]
+    database: database::Options,
     #[command(flatten)]
     telemetry: telemetry::Options,
 }
@@ -54,58 +75,73 @@ pub struct Config {
     pub telemetry: Telemetry,
 }
 
-/// Everything that is wrong with a configuration.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Mistakes(Vec<String>);
-
-impl Mistakes {
-    /// Notes that `variable` is wrong, and what it accepts. Never repeat the value: it may hold a
-    /// password.
-    fn note(&mut self, variable: &str, accepts: impl fmt::Display) {
-        self.0.push(format!("{variable}: {accepts}"));
-    }
-}
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the configuration can't be used")?;
-        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
-    }
-}
-
-impl std::error::Error for Mistakes {}
-
-impl Options {
+impl ServeOptions {
     /// What these options mean.
     ///
     /// # Errors
     /// All that is wrong with them, each with the variable's name and what it accepts.
     pub fn validate(self) -> Result<Config, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let database = self.database.validate(&mut mistakes);
-        let redis = self.redis.validate(&mut mistakes);
-        if redis.is_some() && matches!(database, Some(Database::Sqlite { .. })) {
-            mistakes.note(
-                "REDIS_URL",
-                "needs Postgres (DATABASE_URL=postgres://…): Redis is shared by replicas, and SQLite serves one process, whose memory is the faster cache",
-            );
-        }
+        let (database, redis) = stores(self.database, self.redis, &mut mistakes);
         let http = self.http.validate(&mut mistakes);
         let cache = self.cache.validate(&mut mistakes);
         let feed = self.feed.validate(&mut mistakes);
-        let telemetry = self.telemetry.validate();
-        match (http, database, cache, feed) {
-            (Some(http), Some(database), Some(cache), Some(feed)) if mistakes.0.is_empty() => {
-                Ok(Config { http, database, redis, cache, feed, telemetry })
-            }
-            _ => Err(mistakes),
-        }
+        let telemetry = self.telemetry.validate(&mut mistakes);
+        let whole = || {
+            Some(Config {
+                http: http?,
+                database: database?,
+                redis,
+                cache: cache?,
+                feed: feed?,
+                telemetry: telemetry?,
+            })
+        };
+        mistakes.unless_any(whole())
     }
 }
 
-/// An empty variable counts as one that is not set: `REDIS_URL=` in a file switches Redis off.
-fn given(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.trim().is_empty())
+impl SeedOptions {
+    /// What these options mean.
+    ///
+    /// # Errors
+    /// See [`ServeOptions::validate`].
+    pub fn validate(self) -> Result<(Database, Option<Redis>, Telemetry), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let (database, redis) = stores(self.database, self.redis, &mut mistakes);
+        let telemetry = self.telemetry.validate(&mut mistakes);
+        let whole = || Some((database?, redis, telemetry?));
+        mistakes.unless_any(whole())
+    }
+}
+
+impl MigrateOptions {
+    /// What these options mean.
+    ///
+    /// # Errors
+    /// See [`ServeOptions::validate`].
+    pub fn validate(self) -> Result<(Database, Telemetry), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let database = self.database.validate(&mut mistakes);
+        let telemetry = self.telemetry.validate(&mut mistakes);
+        mistakes.unless_any(database.zip(telemetry))
+    }
+}
+
+/// The database and Redis, which have to fit together.
+fn stores(
+    database: database::Options,
+    redis: redis::Options,
+    mistakes: &mut Mistakes,
+) -> (Option<Database>, Option<Redis>) {
+    let (database, redis) = (database.validate(mistakes), redis.validate(mistakes));
+    if redis.is_some() && matches!(database, Some(Database::Sqlite { .. })) {
+        mistakes.note(
+            "REDIS_URL",
+            "needs Postgres (DATABASE_URL=postgres://…): Redis is shared by replicas, and SQLite serves one process, whose memory is the faster cache",
+        );
+    }
+    (database, redis)
 }
 
 #[cfg(test)]

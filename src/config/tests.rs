@@ -1,21 +1,34 @@
-use clap::Parser;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+
+use clap::builder::Resettable;
+use clap::{Arg, Args, Command};
 use secrecy::ExposeSecret;
 
 use super::*;
 
-#[derive(Parser)]
-struct Line {
-    #[command(flatten)]
-    options: Options,
+/// What a command makes of its flags, whatever is in the environment of the tests.
+fn options<O: Args>(flags: &[impl AsRef<OsStr>]) -> O {
+    let command = O::augment_args(Command::new("tenant-service").no_binary_name(true));
+    let command = command.mut_args(|argument| argument.env(Resettable::Reset));
+    let flags = flags.iter().map(AsRef::as_ref);
+    O::from_arg_matches(&command.try_get_matches_from(flags).unwrap()).unwrap()
 }
 
 fn validate(flags: &[&str]) -> Result<Config, String> {
-    let line = Line::try_parse_from([&["tenant-service"], flags].concat());
-    line.unwrap().options.validate().map_err(|mistakes| mistakes.to_string())
+    options::<ServeOptions>(flags).validate().map_err(|mistakes| mistakes.to_string())
 }
 
 fn mistake(flags: &[&str]) -> String {
     validate(flags).expect_err("a mistake")
+}
+
+/// The URL of the database that is configured.
+fn database(flags: &[&str]) -> String {
+    match validate(flags).unwrap().database {
+        Database::Postgres { url } => url.expose_secret().to_owned(),
+        Database::Sqlite { path, .. } => panic!("{}", path.display()),
+    }
 }
 
 #[test]
@@ -24,6 +37,12 @@ fn nothing_configured_is_the_embedded_default() {
     assert_eq!(config.http.address.to_string(), "127.0.0.1:3007");
     assert_eq!(config.http.anonymous, crate::domain::Scopes::ALL);
     assert!(config.redis.is_none());
+    assert_eq!((config.cache.ttl.as_secs(), config.cache.negative_ttl.as_secs()), (3600, 60));
+    assert_eq!(config.cache.capacity, 256 << 20);
+    let feed = &config.feed;
+    assert_eq!((feed.poll_interval.as_millis(), feed.staleness_bound.as_millis()), (200, 1000));
+    assert_eq!(feed.retention.as_secs(), 24 * 3600);
+    assert_eq!(config.telemetry.filter, "info");
     let Database::Sqlite { path, embedded: true } = config.database else { panic!("embedded") };
     assert_eq!(path.to_str(), Some("./data/tenant-service.db"));
 }
@@ -31,27 +50,39 @@ fn nothing_configured_is_the_embedded_default() {
 #[test]
 fn a_database_is_named_once() {
     let parts = ["--db-name", "waba", "--db-user", "svc", "--db-password", "p@ss/w:rd"];
-    let Database::Postgres { url } = validate(&parts).unwrap().database else { panic!("postgres") };
-    assert_eq!(url.expose_secret(), "postgres://svc:p%40ss%2Fw%3Ard@localhost:5432/waba");
-    let percent = ["--db-name", "d", "--db-user", "a%41", "--db-password", "x%ffy"];
-    let Database::Postgres { url } = validate(&percent).unwrap().database else { panic!() };
-    assert_eq!(url.expose_secret(), "postgres://a%2541:x%25ffy@localhost:5432/d");
-    assert!(mistake(&["--db-name", "..", "--db-user", "u"]).contains("DB_NAME"));
-    assert!(mistake(&["--db-host", "db"]).contains("DB_NAME"));
+    assert_eq!(database(&parts), "postgres://svc:p%40ss%2Fw%3Ard@localhost:5432/waba");
+    let percent = ["--db-name", "d", "--db-user", "a%41", "--db-password", " x%ffy"];
+    assert_eq!(database(&percent), "postgres://a%2541:%20x%25ffy@localhost:5432/d");
+    assert_eq!(database(&["--db-name", "d", "--db-user", "u"]), "postgres://u@localhost:5432/d");
+    for (host, shown) in [("db.example", "db.example"), ("::1", "[::1]"), ("[::1]", "[::1]")] {
+        let url = database(&["--db-host", host, "--db-name", "d", "--db-user", "u"]);
+        assert_eq!(url, format!("postgres://u@{shown}:5432/d"));
+    }
     let both = [&parts[..], &["--database-url", "postgres://h/d"]].concat();
     assert!(mistake(&both).contains("one or the other"));
-    for url in ["mysql://h/d", "postgres://h", "sqlite://", "sqlite::memory:"] {
-        assert!(mistake(&["--database-url", url]).contains("DATABASE_URL"), "{url}");
+}
+
+#[test]
+fn parts_of_a_database_are_all_checked() {
+    assert!(mistake(&["--db-name", "..", "--db-user", "u"]).contains("DB_NAME: must"));
+    // A port belongs into its own variable, and must not be dropped in silence.
+    for host in ["db:5433", "", "a b", "a/b", "u@h", "h?x", "h#x"] {
+        let told = mistake(&["--db-host", host, "--db-name", "d", "--db-user", "u"]);
+        assert!(told.contains("DB_HOST: must"), "{host}: {told}");
     }
-    // An empty variable is one that is not set.
-    assert!(validate(&["--database-url", "", "--db-host", "", "--redis-url", ""]).is_ok());
+    let told = mistake(&["--db-host", "a b", "--db-port", "0"]);
+    for variable in ["DB_HOST: must", "DB_PORT: must", "DB_NAME: is needed", "DB_USER: is needed"] {
+        assert!(told.contains(variable), "{told}");
+    }
 }
 
 #[test]
 fn redis_needs_postgres_and_one_server() {
     let postgres = ["--database-url", "postgres://h/d"];
     let with = |url: &'static str| [&postgres[..], &["--redis-url", url]].concat();
-    assert!(validate(&with("redis://h:6379/1")).is_ok());
+    for url in ["redis://h:6379/1", "redis://u:p,%23@h", " redis://[::1]:6379 "] {
+        assert!(validate(&with(url)).unwrap().redis.is_some(), "{url}");
+    }
     assert!(mistake(&["--redis-url", "redis://h"]).contains("needs Postgres"));
     assert!(mistake(&with("redis-cluster://h")).contains("Cluster"));
     assert!(mistake(&with("redis://a:1,b:2")).contains("Cluster"));
@@ -70,46 +101,185 @@ fn an_open_address_needs_a_word_from_the_operator() {
     assert!(mistake(&["--anonymous-scopes", "lookup"]).contains("lookup:read"));
 }
 
+/// Whatever is given, wherever: all of it is told in one report, by name, and none of it is shown.
 #[test]
 fn every_mistake_is_told_and_no_value_is() {
-    let told = mistake(&[
-        "--host",
-        "hunter2",
-        "--database-url",
-        "mysql://u:hunter2@h/d",
-        "--redis-url",
-        "x://hunter2",
-        "--cache-capacity",
-        "7",
-        "--poll-interval-ms",
-        "1",
-        "--staleness-bound-ms",
-        "1",
-        "--cache-ttl-seconds",
-        "0",
-        "--change-log-retention-hours",
-        "0",
-    ]);
-    for variable in [
-        "HOST",
-        "DATABASE_URL",
-        "REDIS_URL",
-        "CACHE_CAPACITY",
-        "POLL_INTERVAL_MS",
-        "STALENESS_BOUND_MS",
-        "CACHE_TTL_SECONDS",
-        "CHANGE_LOG_RETENTION_HOURS",
-    ] {
-        assert!(told.contains(variable), "{variable} in {told}");
+    let known = ServeOptions::augment_args(Command::new("serve"));
+    let named: Vec<(String, &str)> = known
+        .get_arguments()
+        .map(|argument| (argument.get_long().unwrap(), argument.get_env().unwrap()))
+        .map(|(flag, variable)| (format!("--{flag}"), variable.to_str().unwrap()))
+        // Any text names a folder; and the parts of a database don't go with its URL.
+        .filter(|(_, variable)| *variable != "DATA_DIR" && !variable.starts_with("DB_"))
+        .collect();
+    assert!(named.len() > 13, "{named:?}");
+    let bad = |variable: &str| if variable == "RUST_LOG" { "[{hunter2" } else { "hunter2 \u{e9}" };
+    let given: Vec<&str> =
+        named.iter().flat_map(|(flag, variable)| [flag.as_str(), bad(variable)]).collect();
+    let told = mistake(&given);
+    for (_, variable) in &named {
+        assert!(told.contains(&format!("\n  {variable}: ")), "{variable} in {told}");
     }
-    assert!(!told.contains("hunter2"));
+    assert!(!told.contains("hunter2") && !told.contains('\u{e9}'), "{told}");
+    // Nor do the options show themselves.
+    assert!(!format!("{:?}", options::<ServeOptions>(&given)).contains("hunter2"));
+}
+
+#[test]
+fn numbers_are_told_with_their_range() {
+    for (flag, bad, told) in [
+        ("--port", "65536", "PORT: must be a port, 0 to 65535"),
+        ("--port", "-1", "PORT: must be a port, 0 to 65535"),
+        ("--cache-ttl-seconds", "0", "CACHE_TTL_SECONDS: must be whole seconds, 1 to 31536000"),
+        ("--cache-negative-ttl-seconds", "1.5", "CACHE_NEGATIVE_TTL_SECONDS: must be whole sec"),
+        ("--poll-interval-ms", "9", "POLL_INTERVAL_MS: must be whole milliseconds, 10 to 60000"),
+        ("--staleness-bound-ms", "600001", "STALENESS_BOUND_MS: must be whole milliseconds, 20"),
+        ("--staleness-bound-ms", "399", "STALENESS_BOUND_MS: must be at least twice POLL_INTER"),
+        ("--change-log-retention-hours", "8761", "CHANGE_LOG_RETENTION_HOURS: must be whole h"),
+    ] {
+        let mistake = mistake(&[&format!("{flag}={bad}")]);
+        assert!(mistake.contains(told), "{mistake}");
+    }
+    let config = validate(&["--port", " 0 ", "--staleness-bound-ms", "400"]).unwrap();
+    assert_eq!(config.http.address.port(), 0);
+    assert_eq!(config.feed.staleness_bound.as_millis(), 400);
+}
+
+/// Of a password that was not escaped, a URL's other parts may hold the rest.
+#[test]
+fn no_password_is_told_of_any_url() {
+    for url in [
+        "mysql://u:hunter2@h/d",
+        "hunter2",
+        "postgres://h",
+        "postgres://u:hunter2@h",
+        "postgres://u:1/hunter2@h/d",
+        "postgres://u:1#hunter2@h/d",
+        "postgres://u:1?hunter2@h/d",
+        "postgres://u:hunter2@h:port/d",
+        "postgres://u:hunter2%ff@h/d",
+        "postgres://u:p@h/d?sslmode=hunter2",
+        "postgres://u:p@h/d?port=hunter2",
+        "postgres://u:p@h/d?passwort=hunter2",
+        "postgres://u:p@h/d#hunter2",
+        "sqlite://",
+        "sqlite::memory:",
+        "sqlite://f?key=hunter2",
+    ] {
+        let told = mistake(&["--database-url", url]);
+        assert!(told.contains("\n  DATABASE_URL: ") && !told.contains("hunter2"), "{url}: {told}");
+    }
+    for url in [
+        "hunter2",
+        "redis://u:hunter2@h:port",
+        "redis://:1/hunter2@h",
+        "redis://u:1#hunter2@h",
+        "redis://u:1?hunter2@h",
+        "redis://u:hunter2%ff@h",
+        "redis://:hunter2@h/name",
+        "redis://:p@h?protocol=hunter2",
+        "redis://:p@h?password=hunter2",
+        "redis://:hunter2@h,i",
+        "rediss://:hunter2@h",
+        "unix:///hunter2",
+    ] {
+        let told = mistake(&["--database-url", "postgres://h/d", "--redis-url", url]);
+        assert!(told.contains("\n  REDIS_URL: ") && !told.contains("hunter2"), "{url}: {told}");
+    }
+    let known = "postgres://u:p@h/d?sslmode=require&application_name=x&options[jit]=off";
+    assert_eq!(database(&["--database-url", known]), known);
+}
+
+#[test]
+fn what_a_command_does_not_use_cannot_stop_it() {
+    let wrong = ["--database-url", "postgres://u:hunter2@h", "--instance-id", ""];
+    for told in [
+        options::<MigrateOptions>(&wrong).validate().unwrap_err().to_string(),
+        options::<SeedOptions>(&wrong).validate().unwrap_err().to_string(),
+    ] {
+        assert!(told.contains("DATABASE_URL: ") && told.contains("INSTANCE_ID: "), "{told}");
+        assert!(!told.contains("hunter2"));
+    }
+    let redis = ["--redis-url", "redis://h"];
+    let told = options::<SeedOptions>(&redis).validate().unwrap_err().to_string();
+    assert!(told.contains("needs Postgres"), "{told}");
+    let used = |options: Command| {
+        let variables = options.get_arguments().filter_map(Arg::get_env);
+        variables.map(|name| name.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let migrate = used(MigrateOptions::augment_args(Command::new("migrate")));
+    let seed = used(SeedOptions::augment_args(Command::new("seed")));
+    for variable in ["HOST", "ANONYMOUS_SCOPES", "CACHE_CAPACITY", "POLL_INTERVAL_MS"] {
+        let foreign = |variables: &[String]| !variables.iter().any(|name| name == variable);
+        assert!(foreign(&migrate) && foreign(&seed), "{variable}");
+    }
+    assert!(!migrate.contains(&"REDIS_URL".to_owned()) && seed.contains(&"REDIS_URL".to_owned()));
+}
+
+#[test]
+fn a_replica_has_a_name_that_fits_anywhere() {
+    let name = |text| validate(&["--instance-id", text]).map(|config| config.telemetry.instance_id);
+    let longest = "r".repeat(64);
+    for good in ["a", "tenant-1", &longest] {
+        assert_eq!(name(good).as_deref(), Ok(good));
+    }
+    for bad in ["", "a b", "a\nb", "\u{e9}", &"r".repeat(65)] {
+        let told = name(bad).unwrap_err();
+        assert!(told.contains("INSTANCE_ID: must be 1 to 64 visible ASCII characters"), "{bad:?}");
+    }
+}
+
+#[test]
+fn log_formats_and_filters_are_checked() {
+    let format = |text| validate(&["--log-format", text]).map(|config| config.telemetry.format);
+    assert_eq!(format("json"), Ok(LogFormat::Json));
+    assert_eq!(format("pretty"), Ok(LogFormat::Pretty));
+    assert!(format("yaml").unwrap_err().contains("LOG_FORMAT: must be pretty or json"));
+    for filter in ["info,=", "[{hunter2", "x[{y=\"hunter2("] {
+        let told = mistake(&["--rust-log", filter]);
+        assert!(told.contains("RUST_LOG: must") && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
+fn text_that_is_not_utf_8_is_told_like_any_other_mistake() {
+    let flags =
+        ["--port", "--host"].map(|flag| OsString::from_vec([flag.as_bytes(), b"=\xff"].concat()));
+    let told = options::<ServeOptions>(&flags).validate().unwrap_err().to_string();
+    assert!(told.contains("PORT: must be UTF-8") && told.contains("HOST: must be UTF-8"), "{told}");
 }
 
 #[test]
 fn sizes_have_units() {
     let capacity = |text| validate(&["--cache-capacity", text]).map(|c| c.cache.capacity).ok();
     assert_eq!(capacity("1048576"), Some(1 << 20));
+    assert_eq!(capacity("1048575"), None);
     assert_eq!(capacity("2 GiB"), Some(2 << 30));
     assert_eq!(capacity("12parsec"), None);
     assert_eq!(capacity("99999999999GiB"), None);
+}
+
+/// Each variable once, with the default that it has; one that has none is commented out.
+#[test]
+fn the_example_is_what_the_service_reads() {
+    let line = |argument: &Arg| {
+        let variable = argument.get_env().unwrap().to_str().unwrap();
+        match argument.get_default_values() {
+            [default] if !default.is_empty() => format!("{variable}={}", default.display()),
+            _ => format!("#{variable}="),
+        }
+    };
+    let known = ServeOptions::augment_args(Command::new("serve"));
+    let expected: Vec<String> = known.get_arguments().map(line).collect();
+    let is_variable = |line: &&str| {
+        let name = line.trim_start_matches('#').split('=').next().unwrap_or_default();
+        line.contains('=') && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+    };
+    let example = include_str!("../../.env.example");
+    assert_eq!(example.lines().filter(is_variable).collect::<Vec<_>>(), expected);
+    let readme = include_str!("../../README.md");
+    for argument in known.get_arguments() {
+        let variable = argument.get_env().unwrap().to_str().unwrap();
+        assert!(readme.contains(&format!("`{variable}`")), "{variable}");
+    }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Invalid, mask, storable};
+use super::{IntegrationId, Invalid, Region, mask, storable};
 
 /// The types of credentials a tenant can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,7 +83,8 @@ impl FromStr for CredentialType {
     }
 }
 
-/// A credential object: never empty, never holding a mask. `Debug` shows no value.
+/// A credential object: never empty, never holding a mask, a Genesys region always by its domain
+/// (clients build URLs of it). `Debug` shows no value.
 #[derive(Clone, PartialEq)]
 pub struct Credentials(Map<String, Value>);
 
@@ -91,13 +92,14 @@ impl Credentials {
     /// Validates an object sent by a caller.
     ///
     /// # Errors
-    /// Not an object, empty, a field that clients read as text is something else, or a value
-    /// looks like a mask (unprocessable: a mask must never become a secret).
+    /// Not an object, empty, a field that clients read as text is something else, a region or an
+    /// integration that is none, or a value looks like a mask (unprocessable: a mask must never
+    /// become a secret).
     pub fn new(kind: CredentialType, value: Value) -> Result<Self, Invalid> {
         let Value::Object(fields) = value else {
             return Err(Invalid::new("credentials", "must be an object"));
         };
-        let fields = storable("credentials", fields)?;
+        let mut fields = storable("credentials", fields)?;
         if fields.is_empty() {
             return Err(Invalid::new("credentials", "must have at least one field"));
         }
@@ -116,6 +118,12 @@ impl Credentials {
                 "credentials",
                 "a value looks like a mask (***); send the secret itself, not what a masked answer showed",
             ));
+        }
+        if kind == CredentialType::Genesys {
+            if let Some(region) = parsed::<Region>(&fields, "region")? {
+                fields.insert("region".to_owned(), region.domain().into());
+            }
+            parsed::<IntegrationId>(&fields, "integrationId")?;
         }
         Ok(Self(fields))
     }
@@ -137,6 +145,15 @@ impl Credentials {
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(Value::as_str)
     }
+}
+
+/// The value of a field that has to be a `T` where it is given.
+fn parsed<T: FromStr<Err = Invalid>>(
+    fields: &Map<String, Value>,
+    name: &str,
+) -> Result<Option<T>, Invalid> {
+    let named = |invalid: Invalid| Invalid { field: format!("credentials.{name}"), ..invalid };
+    fields.get(name).and_then(Value::as_str).map(str::parse).transpose().map_err(named)
 }
 
 impl fmt::Debug for Credentials {
@@ -193,6 +210,30 @@ mod tests {
         assert_eq!(refused(json!({"access_token": " "})).field, "credentials.access_token");
         let mask = refused(json!({"access_token": "real", "x": {"y": ["***4567"]}}));
         assert!(mask.unprocessable);
+    }
+
+    #[test]
+    fn a_genesys_region_is_kept_by_its_domain() {
+        let of = |value| Credentials::new(CredentialType::Genesys, value);
+        for (given, kept) in [
+            ("APS1", "aps1.pure.cloud"),
+            ("eu-central-1", "mypurecloud.de"),
+            ("MyPureCloud.com", "mypurecloud.com"),
+        ] {
+            let value = json!({"region": given, "integrationId": "i", "timeout": {"region": 1}});
+            let expected = json!({"region": kept, "integrationId": "i", "timeout": {"region": 1}});
+            assert_eq!(Value::Object(of(value).unwrap().reveal().clone()), expected);
+        }
+        let region = of(json!({"region": "hunter2"})).unwrap_err();
+        assert_eq!(region.field, "credentials.region");
+        assert_eq!(region.reason, "hunter2".parse::<Region>().unwrap_err().reason);
+        let integration = of(json!({"integrationId": "a b"})).unwrap_err();
+        assert_eq!(integration.field, "credentials.integrationId");
+        assert!(!format!("{region} {integration}").contains("hunter2"));
+        assert!(of(json!({"clientId": "neither is needed"})).is_ok());
+        // Of another type they are fields like any other.
+        let whatsapp = json!({"region": "hunter2", "integrationId": "a b"});
+        assert!(Credentials::new(CredentialType::Whatsapp, whatsapp).is_ok());
     }
 
     #[test]

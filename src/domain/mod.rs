@@ -8,8 +8,10 @@ mod change;
 mod credential;
 mod ids;
 mod mask;
+mod number;
 mod region;
 mod scope;
+mod settings;
 mod tenant;
 mod text;
 
@@ -18,9 +20,11 @@ pub use change::{Change, ChangeKind};
 pub use credential::{CredentialType, Credentials, MetaView};
 pub use ids::{IntegrationId, PhoneNumberId, TenantId};
 pub use mask::{MASK, mask_credentials, mask_text};
+pub use number::keeps_digits;
 pub use region::{REGIONS, Region};
 pub use scope::{Scope, Scopes, UnknownScope};
-pub use tenant::{Edit, NewTenant, Status, Tenant, TenantPatch};
+pub use settings::{SETTINGS_DEPTH, SETTINGS_LIMIT, Settings};
+pub use tenant::{Edit, Lookup, NewTenant, Status, Tenant, TenantPatch};
 pub use text::{Email, Name, ShortText, storable};
 
 /// A value from outside that cannot be accepted.

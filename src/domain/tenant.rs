@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    CacheKey, CredentialType, Email, IntegrationId, Invalid, Name, PhoneNumberId, Region,
-    ShortText, TenantId,
+    CacheKey, CredentialType, Credentials, Email, IntegrationId, Invalid, Name, PhoneNumberId,
+    Region, Settings, ShortText, TenantId,
 };
 
 /// Whether a tenant takes part. Only an active one resolves and has credentials to give.
@@ -71,7 +71,7 @@ pub struct Tenant {
     pub genesys_org_id: Option<String>,
     /// The domain of its Genesys region.
     pub genesys_region: Option<String>,
-    /// Whatever its owner keeps here.
+    /// Whatever its owner keeps here; see [`Settings`].
     pub settings: Map<String, Value>,
     /// When it was created.
     pub created_at: Timestamp,
@@ -98,6 +98,23 @@ impl Tenant {
     }
 }
 
+/// What a look-up finds: whose a phone number or an integration is. As much of a tenant as that takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lookup {
+    /// See [`Tenant::id`].
+    pub id: TenantId,
+    /// See [`Tenant::name`].
+    pub name: String,
+    /// See [`Tenant::phone_number_id`].
+    pub phone_number_id: Option<PhoneNumberId>,
+    /// See [`Tenant::genesys_integration_id`].
+    pub genesys_integration_id: Option<IntegrationId>,
+    /// See [`Tenant::status`].
+    pub status: Status,
+    /// See [`Tenant::revision`].
+    pub revision: i64,
+}
+
 /// A tenant to be created.
 #[derive(Debug, Clone)]
 pub struct NewTenant {
@@ -120,7 +137,9 @@ pub struct NewTenant {
     /// See [`Tenant::genesys_region`].
     pub genesys_region: Option<Region>,
     /// See [`Tenant::settings`].
-    pub settings: Map<String, Value>,
+    pub settings: Settings,
+    /// Its first credentials, at most one of each type. Requests set them on their own.
+    pub credentials: Vec<(CredentialType, Credentials)>,
 }
 
 /// What a patch does to an optional field (RFC 7396: absent keeps, null clears).

@@ -62,7 +62,9 @@ slash. A GET answers HEAD as well; OPTIONS names a path's methods.
 `Cache-Status` (RFC 9211) says where an answer comes from; `ETag` and `If-None-Match` save its body.
 
 **Errors.** Problems as of RFC 9457, with a stable `code`, and the sentence under `error` as well. \
-They never repeat a value that was sent. A request that is refused has changed nothing.
+They never repeat a value that was sent. A request that is refused has changed nothing. What cannot \
+be read as an HTTP/1 request at all has a bare 400, 414 or 431 for an answer, without a body, and ends \
+the connection.
 
 **Requests.** JSON of at most 64 KiB, nested at most 32 deep, no key twice in an object. An \
 `X-Request-Id` of 1 to 64 letters, digits, `.`, `_` and `-` is taken over; otherwise one is made. \

@@ -1,6 +1,11 @@
 //! What went wrong, as callers are told: RFC 9457. The only place that maps errors to a status.
+//!
+//! Whatever reaches the router is refused by one of these. Bytes that hyper can't read as a request
+//! (a malformed head: 400, a URI of more than 64 KiB: 414, more than 100 headers: 431) it answers
+//! itself, without a body, before any code of ours runs; it has no hook for that.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{
@@ -25,8 +30,8 @@ pub struct Problem {
     status: StatusCode,
     code: &'static str,
     sentence: Cow<'static, str>,
-    /// For the log, where it arose here.
-    cause: Option<&'static str>,
+    /// For the log, which has it beside the request's id.
+    cause: Option<Arc<str>>,
 }
 
 /// The body of a problem.
@@ -133,7 +138,11 @@ impl Problem {
     pub fn internal(cause: Option<&'static str>) -> Self {
         let sentence = "An internal error; the log has it under this request_id";
         let problem = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", sentence);
-        Self { cause, ..problem }
+        Self { cause: cause.map(Arc::from), ..problem }
+    }
+
+    fn because(self, cause: Arc<str>) -> Self {
+        Self { cause: Some(cause), ..self }
     }
 
     /// 504: no answer within the time limit.
@@ -166,8 +175,8 @@ impl Problem {
 
     /// What the log says of it.
     #[must_use]
-    pub const fn cause(&self) -> Option<&'static str> {
-        self.cause
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
     }
 
     /// The body.
@@ -229,17 +238,18 @@ impl From<Invalid> for Problem {
 
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
-        // The service has logged the cause.
         match error {
-            ServiceError::Unavailable => {
+            ServiceError::Unavailable(cause) => {
                 let sentence = "The database is out of reach; try again";
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", sentence)
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "unavailable", sentence).because(cause)
             }
             ServiceError::Conflict(field) => {
                 let sentence = format!("Another tenant has this {field}");
                 Self::new(StatusCode::CONFLICT, "conflict", sentence)
             }
-            ServiceError::Internal => Self::internal(None),
+            ServiceError::Invalid(invalid) => invalid.into(),
+            ServiceError::Internal(cause) => Self::internal(None).because(cause),
         }
     }
 }
@@ -272,12 +282,16 @@ mod tests {
     #[test]
     fn every_error_of_the_service_has_its_status() {
         for (error, status, code) in [
-            (ServiceError::Unavailable, 503, "unavailable"),
+            (ServiceError::Unavailable("hunter2".into()), 503, "unavailable"),
             (ServiceError::Conflict("phone_number_id"), 409, "conflict"),
-            (ServiceError::Internal, 500, "internal"),
+            (ServiceError::Invalid(Invalid::new("settings", "too large")), 400, "invalid_value"),
+            (ServiceError::Internal("hunter2".into()), 500, "internal"),
         ] {
             let problem = Problem::from(error);
             assert_eq!((problem.status().as_u16(), problem.code()), (status, code));
+            // The cause is for the log alone.
+            assert_eq!(problem.cause(), (status >= 500).then_some("hunter2"));
+            assert!(!rendered(&problem).to_string().contains("hunter2"));
         }
     }
 
@@ -301,7 +315,7 @@ mod tests {
         let header = |problem: Problem, name| problem.into_response().headers().get(name).cloned();
         let refused = Problem::unauthorized(Scope::TenantsRead);
         assert_eq!(header(refused, WWW_AUTHENTICATE).unwrap(), "Bearer");
-        let unavailable = ServiceError::Unavailable;
+        let unavailable = ServiceError::Unavailable("x".into());
         assert_eq!(header(unavailable.into(), RETRY_AFTER).unwrap(), "1");
         assert_eq!(header(Problem::slow_body(), CONNECTION).unwrap(), "close");
         assert_eq!(header(Problem::not_found(), CACHE_CONTROL).unwrap(), "no-store");

@@ -129,7 +129,8 @@ pub struct Tenant {
 pub struct Tenants {
     /// The page.
     pub tenants: Vec<Tenant>,
-    /// How many there are on all pages.
+    /// How many there are on all pages. A page has fewer than its `limit` and this allow if a
+    /// tenant can't be read, which only a write to the database by hand can bring about.
     pub total: u64,
     /// The `limit` that was applied.
     pub limit: u32,
@@ -173,7 +174,7 @@ pub struct NewTenant {
     /// Its Genesys region: a domain (`mypurecloud.de`), an AWS region (`eu-central-1`) or its
     /// short name (`euc1`). Stored as the domain.
     pub genesys_region: Option<String>,
-    /// Whatever its owner keeps here.
+    /// Whatever its owner keeps here: at most 64 KiB of JSON, nested at most 31 deep.
     #[schema(value_type = Option<Object>)]
     pub settings: Option<()>,
 }
@@ -205,7 +206,7 @@ pub struct TenantPatch {
     pub genesys_org_id: Option<String>,
     /// Its Genesys region, in any of its names.
     pub genesys_region: Option<String>,
-    /// A merge patch of the settings; null empties them.
+    /// A merge patch of the settings; null empties them. What comes of it is at most 64 KiB of JSON.
     #[schema(value_type = Option<Object>)]
     pub settings: Option<()>,
 }
@@ -229,7 +230,9 @@ pub enum CredentialType {
 pub struct SetCredentials {
     /// Their type.
     pub r#type: CredentialType,
-    /// Any object with at least one field. A value that looks like a mask is refused.
+    /// Any object with at least one field. A value that looks like a mask is refused; so is a
+    /// number that a 64-bit integer or a double can't hold to the last digit: send it as text. Of
+    /// genesys credentials, `region` is stored as the domain, whichever of its names is given.
     #[schema(value_type = Object)]
     pub credentials: (),
 }

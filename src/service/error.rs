@@ -1,45 +1,53 @@
 //! Why there is no answer, without a transport.
 
-use crate::cache::LoadError;
-use crate::store::StoreError;
+use std::sync::Arc;
 
-/// Why there is no answer. Its cause has been logged where it arose, once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+use crate::cache::LoadError;
+use crate::domain::Invalid;
+use crate::store::StoreError;
+use crate::telemetry::logging::chain;
+
+/// Why there is no answer. Nothing in here has been logged: who answers does that, once for each
+/// request, beside the request's id. The causes hold no value that was sent or stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
     /// The database is out of reach: try again.
-    #[error("the database is out of reach")]
-    Unavailable,
+    #[error("{0}")]
+    Unavailable(Arc<str>),
     /// Another tenant has this value already.
     #[error("another tenant has this {0}")]
     Conflict(&'static str),
+    /// What a write would leave behind may not be stored.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// A defect of ours, or of what is stored.
-    #[error("internal error")]
-    Internal,
+    #[error("{0}")]
+    Internal(Arc<str>),
 }
 
 impl ServiceError {
-    /// What a failure of the store means to a caller. Logs the cause, without any value.
-    pub(super) fn of(operation: &'static str, failure: &StoreError) -> Self {
-        let cause = std::error::Error::source(failure).map(tracing::field::display);
+    /// What a failure of the store means to a caller.
+    pub(super) fn of(operation: &'static str, failure: StoreError) -> Self {
+        let cause = |failure: &StoreError| format!("{operation}: {}", chain(failure)).into();
         match failure {
             StoreError::Duplicate(field) => Self::Conflict(field),
-            StoreError::Unavailable(_) => {
-                tracing::warn!(operation, error = %failure, cause, "the store is out of reach");
-                Self::Unavailable
-            }
-            StoreError::Unexpected(_) | StoreError::Corrupt(_) => {
-                tracing::error!(operation, error = %failure, cause, "the store failed");
-                Self::Internal
-            }
+            StoreError::Invalid(invalid) => Self::Invalid(invalid),
+            StoreError::Unavailable(_) => Self::Unavailable(cause(&failure)),
+            StoreError::Unexpected(_) | StoreError::Corrupt(_) => Self::Internal(cause(&failure)),
         }
+    }
+
+    /// Whether it is certain that nothing was written.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Conflict(_) | Self::Invalid(_))
     }
 }
 
 impl From<LoadError> for ServiceError {
     fn from(error: LoadError) -> Self {
         match error {
-            LoadError::Unavailable => Self::Unavailable,
-            LoadError::Failed => Self::Internal,
+            LoadError::Unavailable(cause) => Self::Unavailable(cause),
+            LoadError::Failed(cause) => Self::Internal(cause),
         }
     }
 }
@@ -47,8 +55,10 @@ impl From<LoadError> for ServiceError {
 impl From<ServiceError> for LoadError {
     fn from(error: ServiceError) -> Self {
         match error {
-            ServiceError::Unavailable => Self::Unavailable,
-            ServiceError::Conflict(_) | ServiceError::Internal => Self::Failed,
+            ServiceError::Unavailable(cause) => Self::Unavailable(cause),
+            ServiceError::Internal(cause) => Self::Failed(cause),
+            // A read is refused by nobody.
+            refusal => Self::Failed(refusal.to_string().into()),
         }
     }
 }

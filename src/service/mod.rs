@@ -96,11 +96,11 @@ impl Service {
         });
         let error = match task.await {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(failure)) => ServiceError::of(operation, &failure),
-            // The panic itself has been logged.
-            Err(_) => ServiceError::Internal,
+            Ok(Err(failure)) => ServiceError::of(operation, failure),
+            // Where, the panic's own line says.
+            Err(_) => ServiceError::Internal(format!("{operation}: panicked").into()),
         };
-        if !matches!(error, ServiceError::Conflict(_)) {
+        if !error.is_refusal() {
             self.0.publisher.outcome_unknown();
         }
         Err(error)

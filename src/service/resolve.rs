@@ -7,7 +7,7 @@ use crate::cache::{
     ByIntegration, ByPhone, ByTenant, CredentialViews, CredentialsOf, Document, Found, LoadError,
     LookupBody, TenantBody,
 };
-use crate::domain::{CredentialType, IntegrationId, PhoneNumberId, Tenant, TenantId};
+use crate::domain::{CredentialType, IntegrationId, Lookup, PhoneNumberId, Tenant, TenantId};
 use crate::store::{StoreError, StoreResult};
 
 impl Service {
@@ -83,19 +83,19 @@ impl Service {
     }
 }
 
-/// Makes of a row what is cached; logs a failure, once for all who wait for this load.
+/// Makes of a row what is cached.
 fn loaded<R, T>(
     operation: &'static str,
     row: StoreResult<Option<R>>,
     view: impl FnOnce(&R) -> serde_json::Result<T>,
 ) -> Result<Option<T>, LoadError> {
-    let row = row.map_err(|failure| LoadError::from(ServiceError::of(operation, &failure)))?;
+    let row = row.map_err(|failure| LoadError::from(ServiceError::of(operation, failure)))?;
     let view = row.as_ref().map(view).transpose();
-    view.map_err(|_| ServiceError::of(operation, &StoreError::Corrupt("not serialisable")).into())
+    view.map_err(|_| ServiceError::of(operation, StoreError::Corrupt("not serialisable")).into())
 }
 
-fn lookup(tenant: &Tenant) -> serde_json::Result<Document> {
-    Ok(Document::new(serde_json::to_vec(&LookupBody::of(tenant))?, tenant.revision))
+fn lookup(found: &Lookup) -> serde_json::Result<Document> {
+    Ok(Document::new(serde_json::to_vec(&LookupBody::of(found))?, found.revision))
 }
 
 fn tenant(tenant: &Tenant) -> serde_json::Result<Document> {

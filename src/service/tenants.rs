@@ -7,13 +7,14 @@ use crate::domain::{NewTenant, Tenant, TenantId, TenantPatch};
 use crate::store::{Page, Store};
 
 impl Service {
-    /// One page of tenants, and how many there are. Always from the database.
+    /// One page of tenants, and how many there are. Always from the database. A tenant that can't
+    /// be read is counted and left out.
     ///
     /// # Errors
-    /// The database is out of reach, or a stored row can't be read.
+    /// The database is out of reach.
     pub async fn tenants(&self, page: Page) -> Result<(Vec<Tenant>, u64), ServiceError> {
         let listed = self.0.store.tenants(page).await;
-        listed.map_err(|failure| ServiceError::of("tenants", &failure))
+        listed.map_err(|failure| ServiceError::of("tenants", failure))
     }
 
     /// Creates a tenant.
@@ -24,13 +25,14 @@ impl Service {
         let create = move |store: Arc<dyn Store>| async move {
             store.create_tenant(&tenant).await.map(Some)
         };
-        self.write("create_tenant", create).await?.ok_or(ServiceError::Internal)
+        let nothing = || ServiceError::Internal("create_tenant: no tenant".into());
+        self.write("create_tenant", create).await?.ok_or_else(nothing)
     }
 
     /// Changes a tenant; `None` if there is none.
     ///
     /// # Errors
-    /// As [`Service::create_tenant`].
+    /// Its settings, merged, would be too large; or as [`Service::create_tenant`].
     pub async fn patch_tenant(
         &self,
         id: TenantId,

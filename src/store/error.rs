@@ -9,6 +9,8 @@ use std::fmt;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
+use crate::domain::Invalid;
+
 /// Why the store has no answer. Messages never carry a value that was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -20,6 +22,9 @@ pub enum StoreError {
     /// The value of this field belongs to another tenant.
     #[error("another tenant has this {0}")]
     Duplicate(&'static str),
+    /// The value that a write would leave behind may not be stored.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// A row that this version cannot read, or a statement that it should not have sent.
     #[error("unexpected answer of the database")]
     Unexpected(#[source] Cause),

@@ -19,8 +19,8 @@ use async_trait::async_trait;
 
 use crate::coherence::{LogHead, Snapshot};
 use crate::domain::{
-    Change, CredentialType, Credentials, IntegrationId, NewTenant, PhoneNumberId, Region, Status,
-    Tenant, TenantId, TenantPatch,
+    Change, CredentialType, Credentials, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region,
+    Status, Tenant, TenantId, TenantPatch,
 };
 
 pub use error::{Cause, StoreError, StoreResult};
@@ -52,21 +52,24 @@ pub struct Page {
 #[async_trait]
 pub trait Tenants: Send + Sync {
     /// The active tenant that has this phone number.
-    async fn tenant_by_phone(&self, phone: &PhoneNumberId) -> StoreResult<Option<Tenant>>;
+    async fn tenant_by_phone(&self, phone: &PhoneNumberId) -> StoreResult<Option<Lookup>>;
 
     /// The active tenant that has this integration.
-    async fn tenant_by_integration(&self, id: &IntegrationId) -> StoreResult<Option<Tenant>>;
+    async fn tenant_by_integration(&self, id: &IntegrationId) -> StoreResult<Option<Lookup>>;
 
     /// The tenant of this id, whatever its status.
     async fn tenant(&self, id: &TenantId) -> StoreResult<Option<Tenant>>;
 
-    /// One page of tenants, and how many there are in all.
+    /// One page of tenants, and how many there are in all. A tenant that can't be read is counted
+    /// and left out; the log names it.
     async fn tenants(&self, page: Page) -> StoreResult<(Vec<Tenant>, u64)>;
 
-    /// Creates a tenant. [`StoreError::Duplicate`] names the field that another one has.
+    /// Creates a tenant with its credentials, all or nothing. [`StoreError::Duplicate`] names the
+    /// field that another one has.
     async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>>;
 
     /// Changes a tenant; a patch that changes nothing logs nothing. `None`: there is none.
+    /// [`StoreError::Invalid`]: its settings, merged, may not be stored.
     async fn patch_tenant(
         &self,
         id: &TenantId,
@@ -105,7 +108,7 @@ pub struct CredentialsSet {
     /// See [`StoredCredentials::version`].
     pub version: i64,
     /// The tenant as it is now.
-    pub tenant: Tenant,
+    pub tenant: Lookup,
 }
 
 /// Credentials.

@@ -2,12 +2,16 @@
 
 use serde_json::{Map, Value};
 
-use crate::domain::{Edit, Tenant, TenantPatch};
+use crate::domain::{Edit, Invalid, Settings, Tenant, TenantPatch};
 
 /// The tenant after `patch`; its moments and revision are left to the database.
-pub(super) fn patched(tenant: &Tenant, patch: &TenantPatch) -> Tenant {
+///
+/// # Errors
+/// Its settings would be no [`Settings`] any more. Those that a patch leaves alone are not looked
+/// at: they may have been written by hand.
+pub(super) fn patched(tenant: &Tenant, patch: &TenantPatch) -> Result<Tenant, Invalid> {
     let was = tenant.clone();
-    Tenant {
+    Ok(Tenant {
         name: patch.name.as_ref().map_or(was.name, |name| name.as_str().to_owned()),
         email: edited(was.email, &patch.email, |email| email.as_str().to_owned()),
         status: patch.status.unwrap_or(was.status),
@@ -31,10 +35,10 @@ pub(super) fn patched(tenant: &Tenant, patch: &TenantPatch) -> Tenant {
         settings: match &patch.settings {
             Edit::Keep => was.settings,
             Edit::Clear => Map::new(),
-            Edit::Set(changes) => merged(was.settings, changes),
+            Edit::Set(changes) => Settings::new(merged(was.settings, changes))?.into_object(),
         },
         ..was
-    }
+    })
 }
 
 fn edited<T, U>(was: Option<U>, edit: &Edit<T>, of: impl FnOnce(&T) -> U) -> Option<U> {

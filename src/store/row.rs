@@ -5,52 +5,104 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
-use sqlx::FromRow;
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::{StoreError, StoreResult, StoredCredentials};
-use crate::domain::{Change, ChangeKind, Credentials, Tenant};
+use crate::domain::{Change, ChangeKind, Credentials, Lookup, Tenant, keeps_digits};
+use crate::telemetry::logging::chain;
+
+/// For a row that this very transaction has locked or written.
+pub(super) const GONE: StoreError = StoreError::Corrupt("tenants: a row is gone");
+
+/// As much of a row of `tenants` as a look-up needs: whatever else of it can't be read, the tenant
+/// resolves.
+#[derive(FromRow)]
+pub(super) struct LookupRow {
+    id: String,
+    name: String,
+    status: String,
+    phone_number_id: Option<String>,
+    genesys_integration_id: Option<String>,
+    revision: i64,
+}
+
+impl TryFrom<LookupRow> for Lookup {
+    type Error = StoreError;
+
+    fn try_from(row: LookupRow) -> StoreResult<Self> {
+        let phone = row.phone_number_id.map(|id| id.parse()).transpose();
+        let integration = row.genesys_integration_id.map(|id| id.parse()).transpose();
+        Ok(Self {
+            id: row.id.parse().map_err(|_| StoreError::Corrupt("tenants.id"))?,
+            name: row.name,
+            status: row.status.parse().map_err(|_| StoreError::Corrupt("tenants.status"))?,
+            phone_number_id: phone.map_err(|_| StoreError::Corrupt("tenants.phone_number_id"))?,
+            genesys_integration_id: integration
+                .map_err(|_| StoreError::Corrupt("tenants.genesys_integration_id"))?,
+            revision: row.revision,
+        })
+    }
+}
 
 /// A row of `tenants`.
 #[derive(FromRow)]
 pub(super) struct TenantRow {
-    id: String,
-    name: String,
+    #[sqlx(flatten)]
+    lookup: LookupRow,
     email: Option<String>,
-    status: String,
-    phone_number_id: Option<String>,
     display_phone_number: Option<String>,
-    genesys_integration_id: Option<String>,
     genesys_org_id: Option<String>,
     genesys_region: Option<String>,
     settings: String,
     created_at: String,
     updated_at: String,
-    revision: i64,
 }
 
 impl TryFrom<TenantRow> for Tenant {
     type Error = StoreError;
 
     fn try_from(row: TenantRow) -> StoreResult<Self> {
-        let phone = row.phone_number_id.map(|id| id.parse()).transpose();
-        let integration = row.genesys_integration_id.map(|id| id.parse()).transpose();
+        let lookup = Lookup::try_from(row.lookup)?;
         Ok(Self {
-            id: row.id.parse().map_err(|_| StoreError::Corrupt("tenants.id"))?,
-            name: row.name,
+            id: lookup.id,
+            name: lookup.name,
             email: row.email,
-            status: row.status.parse().map_err(|_| StoreError::Corrupt("tenants.status"))?,
-            phone_number_id: phone.map_err(|_| StoreError::Corrupt("tenants.phone_number_id"))?,
+            status: lookup.status,
+            phone_number_id: lookup.phone_number_id,
             display_phone_number: row.display_phone_number,
-            genesys_integration_id: integration
-                .map_err(|_| StoreError::Corrupt("tenants.genesys_integration_id"))?,
+            genesys_integration_id: lookup.genesys_integration_id,
             genesys_org_id: row.genesys_org_id,
             genesys_region: row.genesys_region,
             settings: object(&row.settings, "tenants.settings")?,
             created_at: moment(&row.created_at, "tenants.created_at")?,
             updated_at: moment(&row.updated_at, "tenants.updated_at")?,
-            revision: row.revision,
+            revision: lookup.revision,
         })
     }
+}
+
+/// The tenants of a list, but for those that can't be read (somebody wrote them by hand): as an
+/// error, one of them would hide all the others. The log names it.
+pub(super) fn readable<'r, R>(rows: &'r [R]) -> Vec<Tenant>
+where
+    R: Row,
+    TenantRow: FromRow<'r, R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    for<'name> &'name str: ColumnIndex<R>,
+{
+    let tenant = |row| Tenant::try_from(TenantRow::from_row(row)?);
+    let logged = |row: &'r R| {
+        tenant(row).inspect_err(|error: &StoreError| {
+            let id: Option<String> = row.try_get("id").ok();
+            let error = chain(error);
+            tracing::error!(
+                tenant_id = id,
+                error,
+                "a tenant that can't be read is left out of a list"
+            );
+        })
+    };
+    rows.iter().filter_map(|row| logged(row).ok()).collect()
 }
 
 /// A row of `tenant_credentials`.
@@ -147,6 +199,10 @@ fn moment(text: &str, column: &'static str) -> StoreResult<Timestamp> {
 }
 
 fn object(text: &str, column: &'static str) -> StoreResult<Map<String, Value>> {
+    // One that would lose digits was written by hand. To show another number would be worse.
+    if !keeps_digits(text) {
+        return Err(StoreError::Corrupt(column));
+    }
     serde_json::from_str(text).map_err(|_| StoreError::Corrupt(column))
 }
 

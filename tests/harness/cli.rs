@@ -1,5 +1,8 @@
 //! The built binary, run as a command.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -7,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::guard::Stop;
+use super::installation::unprivileged;
 use super::process::{Process, exit_code};
 use super::scratch::Scratch;
 
@@ -45,6 +49,30 @@ impl Output {
 pub async fn run_cli(args: &[&str], envs: &[(&str, &str)]) -> Output {
     let folder = Scratch::new("cli");
     let process = spawn_cli_in(&folder, args, envs);
+    let code = exit_code(process.exited(DEADLINE).await);
+    Output { code, stdout: process.stdout.text(), stderr: process.stderr.text() }
+}
+
+/// The same without root's rights, for root may write whatever it likes.
+pub async fn run_cli_unprivileged(args: &[&str], envs: &[(&str, &str)]) -> Output {
+    let folder = Scratch::new("cli");
+    let mut command = Command::new(BINARY);
+    // The owner of what one makes is oneself.
+    if fs::metadata(&folder).expect("a folder just made").uid() == 0 {
+        // The binary may be where nobody else can go.
+        let copy = folder.join("tenant-service");
+        fs::copy(BINARY, &copy).expect("the folder can be written to");
+        fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("it is one's own");
+        let (user, group) = unprivileged();
+        command = Command::new(copy);
+        command.uid(user).gid(group);
+    }
+    command.args(args).env_clear().envs(envs.iter().copied()).current_dir(&folder);
+    let process = Process::spawn(
+        "tenant-service without rights",
+        Stop::Terminate,
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()),
+    );
     let code = exit_code(process.exited(DEADLINE).await);
     Output { code, stdout: process.stdout.text(), stderr: process.stderr.text() }
 }

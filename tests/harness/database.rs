@@ -9,6 +9,9 @@ use tokio::runtime;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
+use super::eventually::Watch;
+use super::postgres::SERVICE;
+
 /// The `application_name` of the connection on which a replica listens.
 const LISTENER: &str = "tenant-service listener";
 
@@ -25,6 +28,11 @@ pub struct Database {
 }
 
 impl Database {
+    /// As another role.
+    pub fn url_as(&self, role: &str) -> String {
+        self.url.replacen(SERVICE, role, 1)
+    }
+
     /// The test's own connections, in the service's role.
     pub async fn pool(&self) -> &PgPool {
         self.pool
@@ -71,21 +79,25 @@ impl Database {
     /// Ends this database's connections with that `application_name`, and returns how many these
     /// were, once they are gone.
     pub async fn terminate(&self, application: &str) -> usize {
-        // With a time limit the function waits for the end of the backend; without, it only sends a
-        // signal.
-        let terminated: Result<Vec<bool>, _> = async {
+        // The function sends a signal; it can wait for the end by itself only from version 14 on.
+        let told: Result<Vec<(i32, bool)>, _> = async {
             let mut connection = PgConnection::connect(&self.server_url).await?;
-            let query = sqlx::query_scalar(
-                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+            let query = sqlx::query_as(
+                "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
                  WHERE datname = $1 AND application_name = $2",
             );
             query.bind(&self.name).bind(application).fetch_all(&mut connection).await
         }
         .await;
-        let terminated = terminated
-            .unwrap_or_else(|error: sqlx::Error| panic!("ending {application:?}: {error}"));
-        assert!(terminated.iter().all(|&gone| gone), "a backend of {application:?} does not end");
-        terminated.len()
+        let told =
+            told.unwrap_or_else(|error: sqlx::Error| panic!("ending {application:?}: {error}"));
+        let pids: Vec<i32> = told.into_iter().map(|(pid, _)| pid).collect();
+        let left =
+            format!("SELECT count(*) FROM pg_stat_activity WHERE pid = ANY (ARRAY{pids:?}::int[])");
+        let what = format!("the backends of {application:?} have ended");
+        let mut watch = Watch::new(Duration::from_secs(10), what);
+        while watch.look(async { self.scalar::<i64>(&left).await == 0 }).await.is_none() {}
+        pids.len()
     }
 
     /// How many replicas listen for NOTIFY.

@@ -1,4 +1,4 @@
-//! Postgres, 14 or newer, as the machine has it: found, given a data folder, started.
+//! Postgres, 13 or newer, as the machine has it: found, given a data folder, started.
 
 use std::env;
 use std::fs::{self, File};
@@ -129,8 +129,8 @@ impl Installation {
     }
 }
 
-/// The user and group that root runs Postgres as.
-fn unprivileged() -> (u32, u32) {
+/// The user and group that root runs as what root can't, or what is to do without root's rights.
+pub(super) fn unprivileged() -> (u32, u32) {
     let id = |which: &str, user: &str| {
         let output = Command::new("id").args([which, user]).output().ok()?;
         String::from_utf8_lossy(&output.stdout).trim().parse().ok()

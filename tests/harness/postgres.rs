@@ -78,12 +78,17 @@ impl Server {
     /// result.
     pub async fn database(&self) -> Database {
         self.template.get_or_init(|| self.migrate_template()).await;
-        self.create(TEMPLATE).await
+        self.create(&format!("TEMPLATE {TEMPLATE}")).await
     }
 
     /// A new database, empty.
     pub async fn empty_database(&self) -> Database {
-        self.create("template1").await
+        self.create("").await
+    }
+
+    /// The same, in another encoding than UTF8.
+    pub async fn encoded_database(&self, encoding: &str) -> Database {
+        self.create(&format!("TEMPLATE template0 ENCODING '{encoding}'")).await
     }
 
     pub fn port(&self) -> u16 {
@@ -126,10 +131,9 @@ impl Server {
         process.exited(Duration::from_secs(30)).await;
     }
 
-    async fn create(&self, template: &str) -> Database {
+    async fn create(&self, options: &str) -> Database {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.administer(&format!("CREATE DATABASE {name} OWNER {SERVICE} TEMPLATE {template}"))
-            .await;
+        self.administer(&format!("CREATE DATABASE {name} OWNER {SERVICE} {options}")).await;
         Database {
             url: self.url(SERVICE, &name),
             admin_url: self.url(SUPERUSER, &name),

@@ -3,7 +3,7 @@
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -55,7 +55,8 @@ async fn read(
     if !is_of_type(&parts.headers, accepted) {
         return Err(Problem::unsupported_media(sentence));
     }
-    if parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+    let identity = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !parts.headers.get_all(CONTENT_ENCODING).iter().all(identity) {
         return Err(Problem::unsupported_media("The body must not be compressed"));
     }
     let collected = timeout(state.limits.body, collect(&parts.headers, body)).await;
@@ -90,7 +91,12 @@ async fn collect(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> 
     Ok(bytes.into())
 }
 
+/// Whether the type is one of these. Two types are none: whoever looked at the other one before us
+/// has seen another body.
 fn is_of_type(headers: &HeaderMap, accepted: &[&str]) -> bool {
+    if headers.get_all(CONTENT_TYPE).iter().count() > 1 {
+        return false;
+    }
     let essence = text(headers, &CONTENT_TYPE).and_then(|value| value.split(';').next());
     essence.is_some_and(|sent| accepted.iter().any(|name| name.eq_ignore_ascii_case(sent.trim())))
 }
@@ -101,7 +107,6 @@ fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
     use futures_util::stream;
 
     use super::*;
@@ -127,6 +132,9 @@ mod tests {
             assert!(!is_of_type(&of(CONTENT_TYPE, bad), json), "{bad}");
         }
         assert!(!is_of_type(&HeaderMap::new(), json));
+        let mut twice = of(CONTENT_TYPE, "application/json");
+        twice.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        assert!(!is_of_type(&twice, json));
     }
 
     #[tokio::test]

@@ -41,11 +41,20 @@ impl Fields {
     /// # Errors
     /// 400: neither null nor text, or text that is no `T`.
     pub fn edit<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Result<Edit<T>, Problem> {
+        self.edit_or(name, "must be text or null")
+    }
+
+    /// What is done to a field; `otherwise` is what to say of one that is neither null nor text.
+    fn edit_or<T: FromStr<Err = Invalid>>(
+        &mut self,
+        name: &str,
+        otherwise: &str,
+    ) -> Result<Edit<T>, Problem> {
         Ok(match self.take(name) {
             None => Edit::Keep,
             Some(Value::Null) => Edit::Clear,
             Some(Value::String(text)) => Edit::Set(parse(name, &text)?),
-            Some(_) => return Err(Invalid::new(name, "must be text or null").into()),
+            Some(_) => return Err(Invalid::new(name, otherwise).into()),
         })
     }
 
@@ -84,7 +93,7 @@ impl Fields {
         &mut self,
         name: &str,
     ) -> Result<Option<T>, Problem> {
-        match self.edit(name)? {
+        match self.edit_or(name, "must be text")? {
             Edit::Keep => Ok(None),
             Edit::Set(value) => Ok(Some(value)),
             Edit::Clear => Err(Invalid::new(name, "can't be cleared").into()),
@@ -96,7 +105,10 @@ impl Fields {
     /// # Errors
     /// 400: absent, null, not text, or text that is no `T`.
     pub fn required<T: FromStr<Err = Invalid>>(&mut self, name: &str) -> Result<T, Problem> {
-        self.optional(name)?.ok_or_else(|| Invalid::new(name, "is required").into())
+        match self.edit_or(name, "must be text")? {
+            Edit::Set(value) => Ok(value),
+            Edit::Keep | Edit::Clear => Err(Invalid::new(name, "is required").into()),
+        }
     }
 }
 
@@ -128,6 +140,18 @@ mod tests {
         assert!(fields(json!({"a": null})).required::<Name>("a").is_err());
         assert_eq!(fields(json!({"a": {}})).edit_object("a").unwrap(), Edit::Set(Map::new()));
         assert!(fields(json!({"a": []})).edit_object("a").is_err());
+    }
+
+    #[test]
+    fn what_is_said_of_a_field_is_true_of_it() {
+        let say = |refused: Problem| refused.sentence().to_owned();
+        let of = |value: Value| fields(json!({"a": value}));
+        assert_eq!(say(of(json!(1)).required::<Name>("a").unwrap_err()), "a: must be text");
+        assert_eq!(say(of(json!(1)).replaced::<Name>("a").unwrap_err()), "a: must be text");
+        assert_eq!(say(of(json!(1)).optional::<Name>("a").unwrap_err()), "a: must be text or null");
+        assert_eq!(say(of(json!(1)).edit::<Name>("a").unwrap_err()), "a: must be text or null");
+        assert_eq!(say(of(json!(null)).required::<Name>("a").unwrap_err()), "a: is required");
+        assert_eq!(say(of(json!(null)).replaced::<Name>("a").unwrap_err()), "a: can't be cleared");
     }
 
     #[test]

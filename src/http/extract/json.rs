@@ -6,6 +6,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
+use crate::domain::keeps_digits;
 use crate::http::problem::Problem;
 
 /// How deep objects and lists may be nested in a body.
@@ -16,11 +17,16 @@ pub const DEPTH_LIMIT: usize = 32;
 /// # Errors
 /// 400, by `serde_json`'s position and our words, for its own repeat what was sent: malformed
 /// text; nesting deeper than [`DEPTH_LIMIT`]; a key that is there twice in one object (parsers
-/// disagree on which counts); the character U+0000 (Postgres can't store it).
+/// disagree on which counts); the character U+0000 (Postgres can't store it); a number that would
+/// lose digits (see [`keeps_digits`]).
 pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     if is_deeper_than(DEPTH_LIMIT, bytes) {
         let sentence = format!("The JSON is nested deeper than {DEPTH_LIMIT} levels");
         return Err(Problem::bad_request("json_too_deep", sentence));
+    }
+    if std::str::from_utf8(bytes).is_ok_and(|text| !keeps_digits(text)) {
+        let sentence = "A number is too large or too precise for a 64-bit integer or a double; send it as text";
+        return Err(Problem::invalid_body(sentence));
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let read = Strict.deserialize(&mut deserializer);
@@ -31,7 +37,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Problem> {
                 "The JSON has a key twice in one object, or the character U+0000 (near {at})"
             )),
             Category::Syntax | Category::Eof | Category::Io => {
-                Problem::bad_request("malformed_json", format!("The body is not JSON (at {at})"))
+                Problem::bad_request("malformed_json", format!("The text is not JSON (at {at})"))
             }
         }
     })
@@ -161,7 +167,8 @@ mod tests {
             ("hunter2", "malformed_json"),
             ("{} {}", "malformed_json"),
             ("{\"hunter2\": 1,}", "malformed_json"),
-            ("[1e999]", "malformed_json"),
+            ("[1e999]", "invalid_body"),
+            ("{\"hunter2\": 18446744073709551616}", "invalid_body"),
             ("\"\\ud800hunter2\"", "malformed_json"),
             ("{\"hunter2\": 1, \"hunter2\": 2}", "invalid_body"),
             ("[{\"a\": {\"b\": 1, \"b\": 1}}]", "invalid_body"),

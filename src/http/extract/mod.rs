@@ -3,7 +3,7 @@
 mod body;
 mod fields;
 mod if_none_match;
-mod json;
+pub mod json;
 mod path;
 mod query;
 

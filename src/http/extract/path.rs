@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, Visitor};
 
@@ -46,11 +46,14 @@ where
     }
 }
 
+#[expect(clippy::disallowed_types, reason = "its refusal is replaced by ours right here")]
 async fn parameters<T, S>(parts: &mut Parts, state: &S) -> Result<T, Problem>
 where
     T: DeserializeOwned + Send,
     S: Send + Sync,
 {
+    use axum::extract::Path;
+
     let malformed = || {
         let sentence = "The path's percent-encoding is malformed, or not of UTF-8";
         Problem::bad_request("invalid_path", sentence)

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::cache::{LookupBody, TenantBody};
-use crate::domain::{CredentialType, Credentials, MetaView, Tenant};
+use crate::domain::{CredentialType, Credentials, Lookup, MetaView, Tenant};
 
 /// Files of Swagger UI: paths, but no part of the API.
 const FILES: [&str; 2] = ["/docs/", "/docs/{*file}"];
@@ -100,12 +100,20 @@ fn schemas_have_the_fields_that_are_sent() {
         updated_at: jiff::Timestamp::UNIX_EPOCH,
         revision: 1,
     };
+    let lookup = Lookup {
+        id: "t".parse().unwrap(),
+        name: "n".into(),
+        phone_number_id: None,
+        genesys_integration_id: None,
+        status: crate::domain::Status::Active,
+        revision: 1,
+    };
     let credentials = Credentials::new(CredentialType::Whatsapp, json!({"a": "b"})).unwrap();
     let problem: Value =
         serde_json::from_slice(&crate::http::problem::Problem::not_found().render("r")).unwrap();
     let document = json();
     for (name, sent) in [
-        ("Lookup", serde_json::to_value(LookupBody::of(&tenant)).unwrap()),
+        ("Lookup", serde_json::to_value(LookupBody::of(&lookup)).unwrap()),
         ("Tenant", serde_json::to_value(TenantBody::of(&tenant)).unwrap()),
         ("Meta", serde_json::to_value(MetaView::of(&credentials)).unwrap()),
         ("Problem", problem),

@@ -1,14 +1,16 @@
 //! The API's own document, and a page to read it with.
 
+use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
 use axum::body::{Body, Bytes};
-use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
 use axum::response::{IntoResponse, Response};
 use utoipa_swagger_ui::Config;
 
+use crate::domain::Invalid;
+use crate::http::extract::Segment;
 use crate::http::openapi;
 use crate::http::problem::Problem;
 
@@ -57,9 +59,20 @@ pub async fn index() -> Result<Response, Problem> {
 /// A file of Swagger UI.
 ///
 /// # Errors
-/// 404 where there is no such file.
-pub async fn file(path: Path<String>) -> Result<Response, Problem> {
-    serve(&path)
+/// 400 for a malformed path; 404 where there is no such file.
+pub async fn file(Segment(FileName(name)): Segment<FileName>) -> Result<Response, Problem> {
+    serve(&name)
+}
+
+/// Any text: which files there are, Swagger UI knows.
+pub struct FileName(String);
+
+impl FromStr for FileName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Ok(Self(text.to_owned()))
+    }
 }
 
 fn serve(path: &str) -> Result<Response, Problem> {

@@ -2,6 +2,8 @@
 //!
 //! Errors: those of credentials, and 409 where another tenant has the integration.
 
+use std::str::FromStr;
+
 use axum::Json;
 use axum::extract::State;
 use serde_json::{Map, Value, json};
@@ -40,6 +42,7 @@ pub async fn set(
     JsonBody(body): JsonBody,
 ) -> Result<Json<Value>, Problem> {
     let (credentials, link) = credentials_of(body)?;
+    let region = link.region.domain();
     let kind = CredentialType::Genesys;
     let set = state.service.set_credentials(id, kind, credentials, Some(link)).await?;
     let tenant = set.ok_or_else(Problem::tenant_not_found)?.tenant;
@@ -48,7 +51,7 @@ pub async fn set(
         "tenant": {
             "id": tenant.id,
             "name": tenant.name,
-            "genesysRegion": tenant.genesys_region,
+            "genesysRegion": region,
         },
     })))
 }
@@ -86,24 +89,31 @@ fn credentials_of(body: Value) -> Result<(Credentials, GenesysLink), Problem> {
     let region: Region = fields.required("region")?;
     let integration_id: IntegrationId = fields.required("integrationId")?;
     let mut object = Map::new();
-    for name in ["clientId", "clientSecret", "webhookSecret"] {
-        match fields.take(name) {
-            None | Some(Value::Null) if name == "webhookSecret" => {}
-            None | Some(Value::Null) => return Err(Invalid::new(name, "is required").into()),
-            Some(value) => {
-                object.insert(name.to_owned(), value);
-            }
-        }
+    for name in ["clientId", "clientSecret"] {
+        let Given(text) = fields.required(name)?;
+        object.insert(name.to_owned(), text.into());
+    }
+    if let Some(Given(text)) = fields.optional("webhookSecret")? {
+        object.insert("webhookSecret".to_owned(), text.into());
     }
     object.insert("region".to_owned(), region.domain().into());
     object.insert("integrationId".to_owned(), integration_id.as_str().into());
-    // Here the fields are the body's own, not those of an object in it.
-    let named = |invalid: Invalid| match invalid.field.strip_prefix("credentials.") {
-        Some(field) => Invalid { field: field.to_owned(), ..invalid },
-        None => invalid,
-    };
-    let credentials = Credentials::new(CredentialType::Genesys, Value::Object(object));
-    Ok((credentials.map_err(named)?, GenesysLink { integration_id, region }))
+    let credentials = Credentials::new(CredentialType::Genesys, Value::Object(object))?;
+    Ok((credentials, GenesysLink { integration_id, region }))
+}
+
+/// Text as it was given, spaces around it included: it may be a secret.
+struct Given(String);
+
+impl FromStr for Given {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if text.trim().is_empty() {
+            return Err(Invalid::new("text", "must be non-empty text"));
+        }
+        Ok(Self(text.to_owned()))
+    }
 }
 
 #[cfg(test)]
@@ -127,27 +137,33 @@ mod tests {
         let mut without = body();
         without["webhookSecret"] = Value::Null;
         assert_eq!(credentials_of(without).unwrap().0.text("webhookSecret"), None);
+        let mut spaced = body();
+        spaced["clientSecret"] = " s ".into();
+        assert_eq!(credentials_of(spaced).unwrap().0.text("clientSecret"), Some(" s "));
     }
 
     #[test]
     fn refusals_name_the_field() {
-        for (field, value, status) in [
-            ("clientId", Value::Null, 400),
-            ("clientSecret", json!(""), 400),
-            ("clientSecret", json!(5), 400),
-            ("clientSecret", json!("***cret"), 422),
-            ("region", json!("hunter2"), 400),
-            ("integrationId", json!("a b"), 400),
-            ("webhookSecret", json!([]), 400),
+        for (field, value, expected) in [
+            ("clientId", Value::Null, "clientId: is required"),
+            ("clientId", json!(" "), "clientId: must be non-empty text"),
+            ("clientSecret", json!(5), "clientSecret: must be text"),
+            ("region", json!(5), "region: must be text"),
+            ("region", json!("hunter2"), "region: must be a Genesys Cloud domain"),
+            ("integrationId", json!("a b"), "integrationId: must be 1 to 128"),
+            ("webhookSecret", json!(""), "webhookSecret: must be non-empty text"),
+            ("webhookSecret", json!(["hunter2"]), "webhookSecret: must be text or null"),
         ] {
             let mut body = body();
             body[field] = value;
             let refused = credentials_of(body).unwrap_err();
-            assert_eq!(refused.status().as_u16(), status, "{field}");
-            let sentence = String::from_utf8(refused.render("")).unwrap();
-            assert!(status == 422 || sentence.contains(&format!("{field}: ")), "{sentence}");
-            assert!(!sentence.contains("hunter2"));
+            assert_eq!(refused.status().as_u16(), 400, "{field}");
+            let sentence = refused.sentence();
+            assert!(sentence.starts_with(expected) && !sentence.contains("hunter2"), "{sentence}");
         }
+        let mut masked = body();
+        masked["clientSecret"] = "***cret".into();
+        assert_eq!(credentials_of(masked).unwrap_err().status().as_u16(), 422);
         for field in ["clientId", "clientSecret", "region", "integrationId"] {
             let mut body = body();
             body.as_object_mut().unwrap().remove(field);

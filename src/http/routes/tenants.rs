@@ -8,11 +8,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, ETAG, LOCATION};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::lookups::answer;
 use crate::cache::TenantBody;
-use crate::domain::{Edit, NewTenant, Status, Tenant, TenantId, TenantPatch};
+use crate::domain::{Edit, NewTenant, Settings, Status, Tenant, TenantId, TenantPatch};
 use crate::http::extract::{Fields, IfNoneMatch, JsonBody, MergePatch, Query, Segment, number};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -203,9 +203,10 @@ pub fn new_tenant(body: Value, draw: impl FnOnce() -> TenantId) -> Result<NewTen
         genesys_org_id: fields.optional("genesys_org_id")?,
         genesys_region: fields.optional("genesys_region")?,
         settings: match fields.edit_object("settings")? {
-            Edit::Set(settings) => settings,
-            Edit::Keep | Edit::Clear => Map::new(),
+            Edit::Set(settings) => Settings::new(settings)?,
+            Edit::Keep | Edit::Clear => Settings::default(),
         },
+        credentials: Vec::new(),
     })
 }
 
@@ -250,7 +251,7 @@ mod tests {
         let tenant = new_tenant(body, drawn).unwrap();
         assert_eq!((tenant.id.as_str(), tenant.status), ("demo", Status::Suspended));
         assert_eq!(tenant.genesys_region.unwrap().domain(), "mypurecloud.de");
-        assert_eq!(tenant.settings["a"], 1);
+        assert_eq!(tenant.settings.as_object()["a"], 1);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 use super::changes::logged_here;
-use super::tenants::{current, locked, replace};
+use super::tenants::{locked_owner, owner, set_link};
 use super::{Postgres, bounded};
 use crate::domain::{CredentialType, Credentials, TenantId};
 use crate::store::row::CredentialsRow;
@@ -82,21 +82,32 @@ async fn set(
     link: Option<&GenesysLink>,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
     let mut transaction = connection.begin().await?;
-    let Some(mut tenant) = locked(&mut transaction, id).await? else { return Ok(None) };
-    if let Some(link) = link {
-        tenant.genesys_integration_id = Some(link.integration_id.clone());
-        tenant.genesys_region = Some(link.region.domain().to_owned());
-        replace(&mut transaction, &tenant).await?;
+    if locked_owner(&mut transaction, id).await?.is_none() {
+        return Ok(None);
     }
-    sqlx::query(SUPERSEDE).bind(id.as_str()).bind(kind.as_str()).execute(&mut *transaction).await?;
-    let (credential, version): (String, i64) = sqlx::query_as(SET)
+    if let Some(link) = link {
+        set_link(&mut transaction, id, link).await?;
+    }
+    let (credential, version) = put(&mut transaction, id, kind, credentials).await?;
+    let changes = logged_here(&mut transaction).await?;
+    let tenant = owner(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(Some(Written { value: CredentialsSet { id: credential, version, tenant }, changes }))
+}
+
+/// Makes these the tenant's current credentials; returns their id and version. The transaction has
+/// locked the tenant, or created it.
+pub(super) async fn put(
+    connection: &mut PgConnection,
+    id: &TenantId,
+    kind: CredentialType,
+    credentials: &Credentials,
+) -> StoreResult<(String, i64)> {
+    sqlx::query(SUPERSEDE).bind(id.as_str()).bind(kind.as_str()).execute(&mut *connection).await?;
+    Ok(sqlx::query_as(SET)
         .bind(id.as_str())
         .bind(kind.as_str())
         .bind(Value::Object(credentials.reveal().clone()).to_string())
-        .fetch_one(&mut *transaction)
-        .await?;
-    let changes = logged_here(&mut transaction).await?;
-    let tenant = current(&mut transaction, id).await?;
-    transaction.commit().await?;
-    Ok(Some(Written { value: CredentialsSet { id: credential, version, tenant }, changes }))
+        .fetch_one(connection)
+        .await?)
 }

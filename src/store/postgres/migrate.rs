@@ -3,13 +3,14 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
-use sqlx::{Connection, PgConnection};
+use sqlx::error::DatabaseError;
+use sqlx::migrate::{MigrateError as Failure, Migrator};
+use sqlx::{Connection, FromRow, PgConnection};
 
 use super::Postgres;
 use super::changes::identity;
 use crate::store::MigrateError;
-use crate::store::migrate::TABLES;
+use crate::store::migrate::{APPLIED, Applied, RECORD, TABLES, is_up_to_date};
 
 /// A server that takes the connection and says nothing is away too.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,24 +23,35 @@ const OLDEST: i32 = 130_000;
 // One number among the advisory locks of the database, chosen at random.
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7061931842405519)";
 const SERVER: &str = "\
-    SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
-        pg_is_in_recovery() OR current_setting('transaction_read_only')::bool";
+    SELECT current_setting('server_version_num')::int AS number, \
+        current_setting('server_version') AS version, \
+        current_setting('server_encoding') AS encoding, \
+        pg_is_in_recovery() OR current_setting('transaction_read_only')::bool AS read_only";
 const PRESENT: &str = "\
     SELECT relname::text FROM pg_class \
     WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) \
         AND relname = ANY ($1) ORDER BY relname";
-const APPLIED: &str = "SELECT EXISTS (SELECT 1 FROM _sqlx_migrations WHERE version = $1)";
 const STRANGE_LOG: &str =
     concat!("SELECT database IS DISTINCT FROM ", identity!(), " FROM tenant_changes_horizon");
-const FORGET_LOG: &str = "TRUNCATE tenant_changes";
+// Not TRUNCATE, which is a right that a replica's role has no other use for.
+const FORGET_LOG: &str = "DELETE FROM tenant_changes";
 const ADOPT_LOG: &str =
     concat!("UPDATE tenant_changes_horizon SET pruned_below = 0, database = ", identity!());
+
+#[derive(FromRow)]
+struct Server {
+    number: i32,
+    version: String,
+    encoding: String,
+    read_only: bool,
+}
 
 impl Postgres {
     /// Brings the schema up to this version's. Replicas that start at once wait for each other.
     ///
     /// All of it is one transaction on a connection of its own, so that a refusal or a failure
-    /// leaves nothing behind, and no bound on statements cuts a long migration short.
+    /// leaves nothing behind, and no bound on statements cuts a long migration short. Where there
+    /// is nothing to do, it takes no right that a replica does not need.
     ///
     /// # Errors
     /// See [`MigrateError`].
@@ -56,43 +68,57 @@ impl Postgres {
 }
 
 async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
-    let (number, found, read_only): (i32, String, bool) =
-        sqlx::query_as(SERVER).fetch_one(&mut *connection).await?;
-    if number < OLDEST {
-        return Err(MigrateError::TooOld { found });
+    let server = sqlx::query_as::<_, Server>(SERVER).fetch_one(&mut *connection).await?;
+    if server.number < OLDEST {
+        return Err(MigrateError::TooOld { found: server.version });
     }
-    if read_only {
+    if server.encoding != "UTF8" {
+        return Err(MigrateError::Encoding { found: server.encoding });
+    }
+    if server.read_only {
         return Err(MigrateError::ReadOnly);
     }
 
     let mut transaction = connection.begin().await?;
     sqlx::query(LOCK).execute(&mut *transaction).await?;
-    refuse_foreign(&mut transaction).await?;
-    // The lock is ours already.
-    let mut migrator = Migrator { migrations: MIGRATOR.migrations.clone(), ..Migrator::DEFAULT };
-    migrator.set_locking(false);
-    // Not `run`, whose future can't move between threads (its bound on the connection is too strict).
-    migrator.run_direct(None, &mut *transaction, false).await?;
+    if !is_complete(&mut transaction).await? {
+        // The lock is ours already.
+        let mut migrator =
+            Migrator { migrations: MIGRATOR.migrations.clone(), ..Migrator::DEFAULT };
+        migrator.set_locking(false);
+        // Not `run`, whose future can't move between threads (its bound on the connection is too
+        // strict).
+        migrator.run_direct(None, &mut *transaction, false).await.map_err(named)?;
+    }
     adopt_log(&mut transaction).await?;
     transaction.commit().await?;
     Ok(())
 }
 
-/// Refuses a database whose tables of our names our migrations have not made.
-async fn refuse_foreign(connection: &mut PgConnection) -> Result<(), MigrateError> {
-    let mut tables = present(connection, &TABLES).await?;
-    if tables.is_empty() {
-        return Ok(());
+/// Whether every migration has been applied. Refuses a database whose tables of our names our
+/// migrations have not made.
+async fn is_complete(connection: &mut PgConnection) -> Result<bool, MigrateError> {
+    if !present(connection, &[RECORD]).await?.is_empty() {
+        let applied = sqlx::query_as::<_, Applied>(APPLIED).fetch_all(connection).await;
+        return is_up_to_date(&MIGRATOR, &applied.map_err(Applied::unreadable)?);
     }
-    if !present(connection, &["_sqlx_migrations"]).await?.is_empty() {
-        let first = MIGRATOR.iter().map(|migration| migration.version).min();
-        let ours: bool =
-            sqlx::query_scalar(APPLIED).bind(first).fetch_one(&mut *connection).await?;
-        if ours {
-            tables.clear();
+    let tables = present(connection, &TABLES).await?;
+    if tables.is_empty() { Ok(false) } else { Err(MigrateError::ForeignSchema { tables }) }
+}
+
+/// The same failure, by its name where rights are missing, or the schema to create tables in.
+fn named(failure: Failure) -> MigrateError {
+    match failure {
+        Failure::Execute(error) | Failure::ExecuteMigration(error, _)
+            if error
+                .as_database_error()
+                .and_then(DatabaseError::code)
+                .is_some_and(|code| code == "42501" || code == "3F000") =>
+        {
+            MigrateError::NotOwner(error.into())
         }
+        other => other.into(),
     }
-    if tables.is_empty() { Ok(()) } else { Err(MigrateError::ForeignSchema { tables }) }
 }
 
 async fn present(

@@ -12,17 +12,29 @@
 
 use async_trait::async_trait;
 use serde_json::Value;
-use sqlx::{Connection, PgConnection};
+use sqlx::postgres::PgRow;
+use sqlx::{Connection, FromRow, PgConnection};
 
 use super::changes::logged_here;
+use super::credentials::put;
 use super::{Postgres, bounded};
 use crate::domain::{
-    Email, IntegrationId, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant, TenantId,
-    TenantPatch,
+    Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant,
+    TenantId, TenantPatch,
 };
 use crate::store::patch::patched;
-use crate::store::row::{TenantRow, number};
-use crate::store::{Page, StoreError, StoreResult, Tenants, Written};
+use crate::store::row::{GONE, LookupRow, TenantRow, number, readable};
+use crate::store::{GenesysLink, Page, StoreError, StoreResult, Tenants, Written};
+
+macro_rules! select_lookup {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, status, phone_number_id, genesys_integration_id, revision \
+             FROM tenants ",
+            $rest
+        )
+    };
+}
 
 macro_rules! select_tenant {
     ($rest:literal) => {
@@ -39,13 +51,15 @@ macro_rules! select_tenant {
     };
 }
 
-const BY_PHONE: &str = select_tenant!("WHERE phone_number_id = $1 AND status = 'active'");
+const BY_PHONE: &str = select_lookup!("WHERE phone_number_id = $1 AND status = 'active'");
 const BY_INTEGRATION: &str =
-    select_tenant!("WHERE genesys_integration_id = $1 AND status = 'active'");
+    select_lookup!("WHERE genesys_integration_id = $1 AND status = 'active'");
 const BY_ID: &str = select_tenant!("WHERE id = $1");
+const OWNER: &str = select_lookup!("WHERE id = $1");
 // Compatible with the lock that a foreign key takes: whoever inserts a row of this tenant by hand
 // has that one already when the trigger comes for this one.
 const LOCKED: &str = select_tenant!("WHERE id = $1 FOR NO KEY UPDATE");
+const LOCKED_OWNER: &str = select_lookup!("WHERE id = $1 FOR NO KEY UPDATE");
 const LIST: &str = select_tenant!(
     "WHERE $1::text IS NULL OR status = $1 ORDER BY created_at, id LIMIT $2 OFFSET $3"
 );
@@ -63,28 +77,30 @@ const UPDATE: &str = "\
     UPDATE tenants SET name = $2, email = $3, status = $4, phone_number_id = $5, \
         display_phone_number = $6, genesys_integration_id = $7, genesys_org_id = $8, \
         genesys_region = $9, settings = $10::jsonb WHERE id = $1";
+const LINK: &str =
+    "UPDATE tenants SET genesys_integration_id = $2, genesys_region = $3 WHERE id = $1";
 const LOCK_WHOLLY: &str = "SELECT 1 FROM tenants WHERE id = $1 FOR UPDATE";
 const DELETE: &str = "DELETE FROM tenants WHERE id = $1";
 
 #[async_trait]
 impl Tenants for Postgres {
-    async fn tenant_by_phone(&self, phone: &PhoneNumberId) -> StoreResult<Option<Tenant>> {
+    async fn tenant_by_phone(&self, phone: &PhoneNumberId) -> StoreResult<Option<Lookup>> {
         let mut lease = self.lease().await?;
-        let found = one(&mut lease, BY_PHONE, phone.as_str());
+        let found = lookup(&mut lease, BY_PHONE, phone.as_str());
         let found = bounded("tenant_by_phone", found).await;
         lease.settle(found)
     }
 
-    async fn tenant_by_integration(&self, id: &IntegrationId) -> StoreResult<Option<Tenant>> {
+    async fn tenant_by_integration(&self, id: &IntegrationId) -> StoreResult<Option<Lookup>> {
         let mut lease = self.lease().await?;
-        let found = one(&mut lease, BY_INTEGRATION, id.as_str());
+        let found = lookup(&mut lease, BY_INTEGRATION, id.as_str());
         let found = bounded("tenant_by_integration", found).await;
         lease.settle(found)
     }
 
     async fn tenant(&self, id: &TenantId) -> StoreResult<Option<Tenant>> {
         let mut lease = self.lease().await?;
-        let found = bounded("tenant", one(&mut lease, BY_ID, id.as_str())).await;
+        let found = bounded("tenant", tenant(&mut lease, BY_ID, id.as_str())).await;
         lease.settle(found)
     }
 
@@ -117,40 +133,64 @@ impl Tenants for Postgres {
     }
 }
 
-async fn one(
+async fn one<R, T>(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    id: &str,
+) -> StoreResult<Option<T>>
+where
+    R: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    T: TryFrom<R, Error = StoreError>,
+{
+    let row = sqlx::query_as::<_, R>(statement).bind(id).fetch_optional(connection).await?;
+    row.map(T::try_from).transpose()
+}
+
+async fn lookup(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    id: &str,
+) -> StoreResult<Option<Lookup>> {
+    one::<LookupRow, _>(connection, statement, id).await
+}
+
+async fn tenant(
     connection: &mut PgConnection,
     statement: &'static str,
     id: &str,
 ) -> StoreResult<Option<Tenant>> {
-    let row = sqlx::query_as::<_, TenantRow>(statement).bind(id).fetch_optional(connection).await?;
-    row.map(Tenant::try_from).transpose()
+    one::<TenantRow, _>(connection, statement, id).await
 }
 
-/// The tenant's row, locked until the transaction ends. Every write begins with this.
-pub(super) async fn locked(
+/// The tenant whose credentials are written, its row locked until the transaction ends. Every
+/// write begins with such a lock.
+pub(super) async fn locked_owner(
     connection: &mut PgConnection,
     id: &TenantId,
-) -> StoreResult<Option<Tenant>> {
-    one(connection, LOCKED, id.as_str()).await
+) -> StoreResult<Option<Lookup>> {
+    lookup(connection, LOCKED_OWNER, id.as_str()).await
+}
+
+/// The same, as this transaction has left it, triggers included.
+pub(super) async fn owner(connection: &mut PgConnection, id: &TenantId) -> StoreResult<Lookup> {
+    lookup(connection, OWNER, id.as_str()).await?.ok_or(GONE)
 }
 
 /// The tenant as this transaction has left it, triggers included.
-pub(super) async fn current(connection: &mut PgConnection, id: &TenantId) -> StoreResult<Tenant> {
-    // It is locked, or was just created, by this very transaction.
-    one(connection, BY_ID, id.as_str()).await?.ok_or(StoreError::Corrupt("tenants: a row is gone"))
+async fn current(connection: &mut PgConnection, id: &TenantId) -> StoreResult<Tenant> {
+    tenant(connection, BY_ID, id.as_str()).await?.ok_or(GONE)
 }
 
 async fn list(connection: &mut PgConnection, page: Page) -> StoreResult<(Vec<Tenant>, u64)> {
     let status = page.status.map(Status::as_str);
-    let rows = sqlx::query_as::<_, TenantRow>(LIST)
+    let rows = sqlx::query(LIST)
         .bind(status)
         .bind(i64::from(page.limit))
         .bind(i64::try_from(page.offset).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection)
         .await?;
     let total: i64 = sqlx::query_scalar(COUNT).bind(status).fetch_one(connection).await?;
-    let tenants = rows.into_iter().map(Tenant::try_from).collect::<StoreResult<_>>()?;
-    Ok((tenants, number(total, "tenants: count")?))
+    Ok((readable(&rows), number(total, "tenants: count")?))
 }
 
 pub(super) async fn none(connection: &mut PgConnection) -> StoreResult<bool> {
@@ -158,7 +198,7 @@ pub(super) async fn none(connection: &mut PgConnection) -> StoreResult<bool> {
 }
 
 /// See the head of this file.
-pub(super) async fn refuse_claimed(
+async fn refuse_claimed(
     connection: &mut PgConnection,
     id: &TenantId,
     phone: Option<&PhoneNumberId>,
@@ -193,9 +233,12 @@ async fn create(connection: &mut PgConnection, tenant: &NewTenant) -> StoreResul
         .bind(integration.as_ref().map(IntegrationId::as_str))
         .bind(tenant.genesys_org_id.as_ref().map(ShortText::as_str))
         .bind(tenant.genesys_region.map(Region::domain))
-        .bind(Value::Object(tenant.settings.clone()).to_string())
+        .bind(Value::Object(tenant.settings.as_object().clone()).to_string())
         .execute(&mut *transaction)
         .await?;
+    for (kind, credentials) in &tenant.credentials {
+        put(&mut transaction, &tenant.id, *kind, credentials).await?;
+    }
     let changes = logged_here(&mut transaction).await?;
     let value = current(&mut transaction, &tenant.id).await?;
     transaction.commit().await?;
@@ -208,8 +251,9 @@ async fn apply(
     patch: &TenantPatch,
 ) -> StoreResult<Option<Written<Tenant>>> {
     let mut transaction = connection.begin().await?;
-    let Some(before) = locked(&mut transaction, id).await? else { return Ok(None) };
-    let after = patched(&before, patch);
+    let before = tenant(&mut transaction, LOCKED, id.as_str()).await?;
+    let Some(before) = before else { return Ok(None) };
+    let after = patched(&before, patch)?;
     if after == before {
         return Ok(Some(Written { value: before, changes: Vec::new() }));
     }
@@ -220,8 +264,24 @@ async fn apply(
     Ok(Some(Written { value, changes }))
 }
 
+/// Sets the integration and the region of a tenant whose row is locked.
+pub(super) async fn set_link(
+    connection: &mut PgConnection,
+    id: &TenantId,
+    link: &GenesysLink,
+) -> StoreResult<()> {
+    refuse_claimed(connection, id, None, Some(&link.integration_id)).await?;
+    sqlx::query(LINK)
+        .bind(id.as_str())
+        .bind(link.integration_id.as_str())
+        .bind(link.region.domain())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Writes every field of a tenant whose row is locked.
-pub(super) async fn replace(connection: &mut PgConnection, tenant: &Tenant) -> StoreResult<()> {
+async fn replace(connection: &mut PgConnection, tenant: &Tenant) -> StoreResult<()> {
     let (phone, integration) = (&tenant.phone_number_id, &tenant.genesys_integration_id);
     refuse_claimed(connection, &tenant.id, phone.as_ref(), integration.as_ref()).await?;
     sqlx::query(UPDATE)

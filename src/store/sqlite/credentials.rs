@@ -5,10 +5,10 @@ use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 
 use super::changes::{last_number, logged_after};
-use super::tenants::{by_id, current, replace};
+use super::tenants::{owner, set_link};
 use super::{BEGIN, Sqlite};
 use crate::domain::{CredentialType, Credentials, TenantId};
-use crate::store::row::CredentialsRow;
+use crate::store::row::{CredentialsRow, GONE};
 use crate::store::{
     CredentialStore, CredentialsSet, GenesysLink, StoreResult, StoredCredentials, Written,
 };
@@ -80,22 +80,33 @@ async fn set(
     link: Option<&GenesysLink>,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
-    let Some(mut tenant) = by_id(&mut transaction, id).await? else { return Ok(None) };
+    if owner(&mut transaction, id).await?.is_none() {
+        return Ok(None);
+    }
     let before = last_number(&mut transaction).await?;
     if let Some(link) = link {
-        tenant.genesys_integration_id = Some(link.integration_id.clone());
-        tenant.genesys_region = Some(link.region.domain().to_owned());
-        replace(&mut transaction, &tenant).await?;
+        set_link(&mut transaction, id, link).await?;
     }
-    sqlx::query(SUPERSEDE).bind(id.as_str()).bind(kind.as_str()).execute(&mut *transaction).await?;
-    let (credential, version): (String, i64) = sqlx::query_as(SET)
+    let (credential, version) = put(&mut transaction, id, kind, credentials).await?;
+    let changes = logged_after(&mut transaction, before).await?;
+    let tenant = owner(&mut transaction, id).await?.ok_or(GONE)?;
+    transaction.commit().await?;
+    Ok(Some(Written { value: CredentialsSet { id: credential, version, tenant }, changes }))
+}
+
+/// Makes these the tenant's current credentials; returns their id and version. The transaction has
+/// locked the tenant, or created it.
+pub(super) async fn put(
+    connection: &mut SqliteConnection,
+    id: &TenantId,
+    kind: CredentialType,
+    credentials: &Credentials,
+) -> StoreResult<(String, i64)> {
+    sqlx::query(SUPERSEDE).bind(id.as_str()).bind(kind.as_str()).execute(&mut *connection).await?;
+    Ok(sqlx::query_as(SET)
         .bind(id.as_str())
         .bind(kind.as_str())
         .bind(Value::Object(credentials.reveal().clone()).to_string())
-        .fetch_one(&mut *transaction)
-        .await?;
-    let changes = logged_after(&mut transaction, before).await?;
-    let tenant = current(&mut transaction, id).await?;
-    transaction.commit().await?;
-    Ok(Some(Written { value: CredentialsSet { id: credential, version, tenant }, changes }))
+        .fetch_one(connection)
+        .await?)
 }

@@ -1,40 +1,96 @@
-//! The schema of SQLite.
+//! The file of SQLite, and the schema in it.
 
-use std::fs::{File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
 use sqlx::migrate::Migrator;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
-use super::{BEGIN, Sqlite};
-use crate::store::migrate::TABLES;
+use super::{BEGIN, BUSY_TIMEOUT, Sqlite};
+use crate::store::migrate::{APPLIED, Applied, RECORD, TABLES, is_up_to_date};
 use crate::store::{Cause, MigrateError, StoreError};
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
 
-const PRESENT: &str = "SELECT name FROM sqlite_schema WHERE name = ?1";
-const APPLIED: &str = "SELECT EXISTS (SELECT 1 FROM _sqlx_migrations WHERE version = ?1)";
+// SQLite's names are the same in any case.
+const PRESENT: &str = "SELECT name FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE";
 
 impl Sqlite {
-    /// Brings the schema up to this version's. Processes that start at once wait for each other.
+    /// Creates the file if need be, readable by its owner alone, for it holds secrets; and brings
+    /// the schema up to this version's. Processes that start at once wait for each other.
     ///
-    /// All of it is one transaction, so that a refusal or a failure leaves nothing behind.
+    /// A file that is not ours is left as it is, and no file is made beside it. What is done to
+    /// ours is one transaction, so that a failure leaves nothing behind.
     ///
     /// # Errors
     /// See [`MigrateError`].
     pub async fn migrate(&self) -> Result<(), MigrateError> {
+        let path = || self.path.clone();
+        create_private(&self.path).map_err(|source| MigrateError::File { path: path(), source })?;
+        if self.path.metadata().is_ok_and(|file| file.len() > 0) {
+            look(&self.path).await?;
+        }
         let lock = self.path.with_extension("migrate.lock");
         // The wait may be long, and must not hold up a thread that others are served by.
         let lock = tokio::task::spawn_blocking(move || locked(&lock)).await;
         let lock =
             lock.map_err(|error| MigrateError::Failed(StoreError::Unexpected(Cause::new(error))))?;
         let lock = lock.map_err(MigrateError::Lock)?;
+        // The writer's first connection: it turns the file into one with a write-ahead log.
         let mut connection = self.writer.acquire().await?;
         let result = migrate(&mut connection).await;
         drop(lock);
         result
     }
+}
+
+/// Creates the file and the folders above it where they are missing. SQLite gives its other files
+/// the permissions of this one.
+fn create_private(path: &Path) -> io::Result<()> {
+    let mut folders = DirBuilder::new();
+    let mut file = OpenOptions::new();
+    file.append(true).create(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+        folders.mode(0o700);
+        file.mode(0o600);
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        folders.recursive(true).create(folder)?;
+    }
+    file.open(path).map(drop)
+}
+
+/// Refuses a file that is not ours, before anything is written to it or beside it.
+///
+/// SQLite's own locks are taken, as by any reader. A write-ahead log that is there already is in
+/// use, or is what a crash has left, and a connection that may only read leaves it so. Where there
+/// is none, SQLite makes one for as long as we look, if the file asks for it, and removes it when
+/// the connection ends, unless it may only read.
+async fn look(path: &Path) -> Result<(), MigrateError> {
+    let unusable = |error: sqlx::Error| MigrateError::NotADatabase {
+        path: path.to_owned(),
+        source: error.into(),
+    };
+    let mut log = OsString::from(path);
+    log.push("-wal");
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(Path::new(&log).exists())
+        .busy_timeout(BUSY_TIMEOUT);
+    let mut connection = options.connect().await.map_err(unusable)?;
+    let looked = match is_complete(&mut connection).await {
+        Err(MigrateError::Failed(source)) => {
+            Err(MigrateError::NotADatabase { path: path.to_owned(), source })
+        }
+        looked => looked.map(drop),
+    };
+    connection.close().await.map_err(unusable)?;
+    looked
 }
 
 /// Held until the file is closed. It stays behind, empty: to remove it would let a third process
@@ -54,33 +110,33 @@ fn locked(path: &Path) -> io::Result<File> {
 
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
-    refuse_foreign(&mut transaction).await?;
-    // Not `run`, whose future can't move between threads (its bound on the connection is too strict).
-    MIGRATOR.run_direct(None, &mut *transaction, false).await?;
+    // Again, and now nobody else writes.
+    if !is_complete(&mut transaction).await? {
+        // Not `run`, whose future can't move between threads (its bound on the connection is too
+        // strict).
+        MIGRATOR.run_direct(None, &mut *transaction, false).await?;
+    }
     transaction.commit().await?;
     Ok(())
 }
 
-/// Refuses a database whose tables of our names our migrations have not made.
-async fn refuse_foreign(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
+/// Whether every migration has been applied. Refuses a database whose tables of our names our
+/// migrations have not made.
+async fn is_complete(connection: &mut SqliteConnection) -> Result<bool, MigrateError> {
+    if is_present(connection, RECORD).await? {
+        let applied = sqlx::query_as::<_, Applied>(APPLIED).fetch_all(connection).await;
+        return is_up_to_date(&MIGRATOR, &applied.map_err(Applied::unreadable)?);
+    }
     let mut tables = Vec::new();
     for table in TABLES {
-        if present(connection, table).await? {
+        if is_present(connection, table).await? {
             tables.push(table.to_owned());
         }
     }
-    if !tables.is_empty() && present(connection, "_sqlx_migrations").await? {
-        let first = MIGRATOR.iter().map(|migration| migration.version).min();
-        let ours: bool =
-            sqlx::query_scalar(APPLIED).bind(first).fetch_one(&mut *connection).await?;
-        if ours {
-            tables.clear();
-        }
-    }
-    if tables.is_empty() { Ok(()) } else { Err(MigrateError::ForeignSchema { tables }) }
+    if tables.is_empty() { Ok(false) } else { Err(MigrateError::ForeignSchema { tables }) }
 }
 
-async fn present(connection: &mut SqliteConnection, name: &str) -> Result<bool, sqlx::Error> {
+async fn is_present(connection: &mut SqliteConnection, name: &str) -> Result<bool, sqlx::Error> {
     let found: Option<String> =
         sqlx::query_scalar(PRESENT).bind(name).fetch_optional(connection).await?;
     Ok(found.is_some())

@@ -5,8 +5,6 @@ mod credentials;
 mod migrate;
 mod tenants;
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +12,7 @@ use async_trait::async_trait;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::{Store, StoreError, StoreResult};
+use super::{Store, StoreResult};
 use crate::telemetry::metrics::timed_query;
 
 /// How long to wait for a lock that another process holds (the `sqlite3` shell, a command).
@@ -27,29 +25,6 @@ const READERS: u32 = 4;
 /// made a write.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
-/// The file can't be created or opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The file, or the folder it is in, can't be created or read.
-    #[error("{} cannot be created or opened", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        #[source]
-        /// Why.
-        source: io::Error,
-    },
-    /// The file is there, and no database that can be worked with.
-    #[error("{} cannot be used as a database", path.display())]
-    Database {
-        /// The file.
-        path: PathBuf,
-        #[source]
-        /// Why.
-        source: StoreError,
-    },
-}
-
 /// A store in an SQLite file. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Sqlite {
@@ -60,12 +35,10 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the database, creating it if need be, readable by its owner alone: it holds secrets.
-    ///
-    /// # Errors
-    /// See [`OpenError`].
-    pub async fn open(path: &Path) -> Result<Self, OpenError> {
-        create_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+    /// A store in this file, which [`Sqlite::migrate`] creates if need be. Nothing is opened before
+    /// that has found it to be ours. Needs a Tokio runtime around it.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -80,13 +53,9 @@ impl Sqlite {
                 .idle_timeout(None)
                 .max_lifetime(None)
         };
-        // The writer first: it may have to turn the file into one with a write-ahead log.
-        let writer = pool(1)
-            .connect_with(options.clone())
-            .await
-            .map_err(|error| OpenError::Database { path: path.to_owned(), source: error.into() })?;
+        let writer = pool(1).connect_lazy_with(options.clone());
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
-        Ok(Self { path: path.to_owned(), writer, readers })
+        Self { path: path.to_owned(), writer, readers }
     }
 
     /// Where the database is.
@@ -94,24 +63,6 @@ impl Sqlite {
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
-
-/// Creates the file and the folders above it where they are missing. SQLite gives its other files
-/// the permissions of this one.
-fn create_private(path: &Path) -> io::Result<()> {
-    let mut folders = DirBuilder::new();
-    let mut file = OpenOptions::new();
-    file.append(true).create(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-        folders.mode(0o700);
-        file.mode(0o600);
-    }
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        folders.recursive(true).create(folder)?;
-    }
-    file.open(path).map(drop)
 }
 
 #[async_trait]

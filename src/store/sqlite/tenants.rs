@@ -2,18 +2,30 @@
 
 use async_trait::async_trait;
 use serde_json::Value;
-use sqlx::{Connection, SqliteConnection, SqlitePool};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Connection, FromRow, SqliteConnection, SqlitePool};
 
 use super::changes::{last_number, logged_after};
+use super::credentials::put;
 use super::{BEGIN, Sqlite};
 use crate::domain::{
-    Email, IntegrationId, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant, TenantId,
-    TenantPatch,
+    Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant,
+    TenantId, TenantPatch,
 };
 use crate::store::patch::patched;
-use crate::store::row::{TenantRow, number};
-use crate::store::{Page, StoreError, StoreResult, Tenants, Written};
+use crate::store::row::{GONE, LookupRow, TenantRow, number, readable};
+use crate::store::{GenesysLink, Page, StoreError, StoreResult, Tenants, Written};
 use crate::telemetry::metrics::timed_query;
+
+macro_rules! select_lookup {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, status, phone_number_id, genesys_integration_id, revision \
+             FROM tenants ",
+            $rest
+        )
+    };
+}
 
 macro_rules! select_tenant {
     ($rest:literal) => {
@@ -26,10 +38,11 @@ macro_rules! select_tenant {
     };
 }
 
-const BY_PHONE: &str = select_tenant!("WHERE phone_number_id = ?1 AND status = 'active'");
+const BY_PHONE: &str = select_lookup!("WHERE phone_number_id = ?1 AND status = 'active'");
 const BY_INTEGRATION: &str =
-    select_tenant!("WHERE genesys_integration_id = ?1 AND status = 'active'");
+    select_lookup!("WHERE genesys_integration_id = ?1 AND status = 'active'");
 const BY_ID: &str = select_tenant!("WHERE id = ?1");
+const OWNER: &str = select_lookup!("WHERE id = ?1");
 const LIST: &str =
     select_tenant!("WHERE ?1 IS NULL OR status = ?1 ORDER BY created_at, id LIMIT ?2 OFFSET ?3");
 const COUNT: &str = "SELECT count(*) FROM tenants WHERE ?1 IS NULL OR status = ?1";
@@ -42,24 +55,26 @@ const UPDATE: &str = "\
     UPDATE tenants SET name = ?2, email = ?3, status = ?4, phone_number_id = ?5, \
         display_phone_number = ?6, genesys_integration_id = ?7, genesys_org_id = ?8, \
         genesys_region = ?9, settings = ?10 WHERE id = ?1";
+const LINK: &str =
+    "UPDATE tenants SET genesys_integration_id = ?2, genesys_region = ?3 WHERE id = ?1";
 const DELETE: &str = "DELETE FROM tenants WHERE id = ?1";
 
 #[async_trait]
 impl Tenants for Sqlite {
-    async fn tenant_by_phone(&self, phone: &PhoneNumberId) -> StoreResult<Option<Tenant>> {
+    async fn tenant_by_phone(&self, phone: &PhoneNumberId) -> StoreResult<Option<Lookup>> {
         let mut connection = self.readers.acquire().await?;
-        timed_query("tenant_by_phone", one(&mut connection, BY_PHONE, phone.as_str())).await
+        timed_query("tenant_by_phone", lookup(&mut connection, BY_PHONE, phone.as_str())).await
     }
 
-    async fn tenant_by_integration(&self, id: &IntegrationId) -> StoreResult<Option<Tenant>> {
+    async fn tenant_by_integration(&self, id: &IntegrationId) -> StoreResult<Option<Lookup>> {
         let mut connection = self.readers.acquire().await?;
-        let found = one(&mut connection, BY_INTEGRATION, id.as_str());
+        let found = lookup(&mut connection, BY_INTEGRATION, id.as_str());
         timed_query("tenant_by_integration", found).await
     }
 
     async fn tenant(&self, id: &TenantId) -> StoreResult<Option<Tenant>> {
         let mut connection = self.readers.acquire().await?;
-        timed_query("tenant", one(&mut connection, BY_ID, id.as_str())).await
+        timed_query("tenant", by_id(&mut connection, id)).await
     }
 
     async fn tenants(&self, page: Page) -> StoreResult<(Vec<Tenant>, u64)> {
@@ -87,42 +102,54 @@ impl Tenants for Sqlite {
     }
 }
 
-async fn one(
+async fn one<R, T>(
     connection: &mut SqliteConnection,
     statement: &'static str,
     id: &str,
-) -> StoreResult<Option<Tenant>> {
-    let row = sqlx::query_as::<_, TenantRow>(statement).bind(id).fetch_optional(connection).await?;
-    row.map(Tenant::try_from).transpose()
+) -> StoreResult<Option<T>>
+where
+    R: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    T: TryFrom<R, Error = StoreError>,
+{
+    let row = sqlx::query_as::<_, R>(statement).bind(id).fetch_optional(connection).await?;
+    row.map(T::try_from).transpose()
 }
 
-/// The tenant as the running transaction sees it.
-pub(super) async fn by_id(
+async fn lookup(
     connection: &mut SqliteConnection,
-    id: &TenantId,
-) -> StoreResult<Option<Tenant>> {
-    one(connection, BY_ID, id.as_str()).await
+    statement: &'static str,
+    id: &str,
+) -> StoreResult<Option<Lookup>> {
+    one::<LookupRow, _>(connection, statement, id).await
+}
+
+async fn by_id(connection: &mut SqliteConnection, id: &TenantId) -> StoreResult<Option<Tenant>> {
+    one::<TenantRow, _>(connection, BY_ID, id.as_str()).await
 }
 
 /// The tenant as the running transaction, which wrote it, has left it; triggers included.
-pub(super) async fn current(
+async fn current(connection: &mut SqliteConnection, id: &TenantId) -> StoreResult<Tenant> {
+    by_id(connection, id).await?.ok_or(GONE)
+}
+
+/// The tenant whose credentials the running transaction writes, as it has left it.
+pub(super) async fn owner(
     connection: &mut SqliteConnection,
     id: &TenantId,
-) -> StoreResult<Tenant> {
-    by_id(connection, id).await?.ok_or(StoreError::Corrupt("tenants: a row is gone"))
+) -> StoreResult<Option<Lookup>> {
+    lookup(connection, OWNER, id.as_str()).await
 }
 
 async fn list(connection: &mut SqliteConnection, page: Page) -> StoreResult<(Vec<Tenant>, u64)> {
     let status = page.status.map(Status::as_str);
-    let rows = sqlx::query_as::<_, TenantRow>(LIST)
+    let rows = sqlx::query(LIST)
         .bind(status)
         .bind(i64::from(page.limit))
         .bind(i64::try_from(page.offset).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection)
         .await?;
     let total: i64 = sqlx::query_scalar(COUNT).bind(status).fetch_one(connection).await?;
-    let tenants = rows.into_iter().map(Tenant::try_from).collect::<StoreResult<_>>()?;
-    Ok((tenants, number(total, "tenants: count")?))
+    Ok((readable(&rows), number(total, "tenants: count")?))
 }
 
 pub(super) async fn none(pool: &SqlitePool) -> StoreResult<bool> {
@@ -145,9 +172,12 @@ async fn create(
         .bind(tenant.genesys_integration_id.as_ref().map(IntegrationId::as_str))
         .bind(tenant.genesys_org_id.as_ref().map(ShortText::as_str))
         .bind(tenant.genesys_region.map(Region::domain))
-        .bind(Value::Object(tenant.settings.clone()).to_string())
+        .bind(Value::Object(tenant.settings.as_object().clone()).to_string())
         .execute(&mut *transaction)
         .await?;
+    for (kind, credentials) in &tenant.credentials {
+        put(&mut transaction, &tenant.id, *kind, credentials).await?;
+    }
     let changes = logged_after(&mut transaction, before).await?;
     let value = current(&mut transaction, &tenant.id).await?;
     transaction.commit().await?;
@@ -161,7 +191,7 @@ async fn apply(
 ) -> StoreResult<Option<Written<Tenant>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let Some(before) = by_id(&mut transaction, id).await? else { return Ok(None) };
-    let after = patched(&before, patch);
+    let after = patched(&before, patch)?;
     if after == before {
         return Ok(Some(Written { value: before, changes: Vec::new() }));
     }
@@ -173,8 +203,23 @@ async fn apply(
     Ok(Some(Written { value, changes }))
 }
 
+/// Sets the integration and the region of a tenant.
+pub(super) async fn set_link(
+    connection: &mut SqliteConnection,
+    id: &TenantId,
+    link: &GenesysLink,
+) -> StoreResult<()> {
+    sqlx::query(LINK)
+        .bind(id.as_str())
+        .bind(link.integration_id.as_str())
+        .bind(link.region.domain())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Writes every field of a tenant.
-pub(super) async fn replace(connection: &mut SqliteConnection, tenant: &Tenant) -> StoreResult<()> {
+async fn replace(connection: &mut SqliteConnection, tenant: &Tenant) -> StoreResult<()> {
     sqlx::query(UPDATE)
         .bind(tenant.id.as_str())
         .bind(&tenant.name)

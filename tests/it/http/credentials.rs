@@ -150,6 +150,50 @@ async fn genesys_credentials_set_the_tenants_integration_and_region() {
     }
 }
 
+/// Clients build URLs of the region, whichever way it came here.
+#[tokio::test]
+async fn the_generic_write_keeps_a_region_by_its_domain_as_well() {
+    let methods = [reqwest::Method::PUT, reqwest::Method::POST];
+    for replica in stores().await {
+        tenant(&replica, "t-1", "4915").await;
+        for (method, region) in
+            methods.iter().cycle().zip(["APS1", "ap-south-1", "aps1.pure.cloud"])
+        {
+            let body =
+                json!({"type": "genesys", "credentials": {"clientId": "c", "region": region}});
+            let call = replica.request(method.clone(), "/tenants/t-1/credentials").json(&body);
+            call.await.expecting(200);
+            let expected = json!({"clientId": "c", "region": "aps1.pure.cloud"});
+            assert_eq!(replica.get_json("/tenants/t-1/credentials/genesys").await, expected);
+            let masked = replica.get_json("/tenants/t-1/credentials?type=genesys").await;
+            assert_eq!(masked["region"], "aps1.pure.cloud");
+            let summary = replica.get_json("/tenants/t-1/genesys/credentials").await;
+            assert_eq!(summary["region"], "aps1.pure.cloud");
+        }
+        // Both refuse what is none, in the same words.
+        let good =
+            json!({"clientId": "c", "clientSecret": "s", "region": "aps1", "integrationId": "i"});
+        for (field, value) in [("region", "mypurecloud.hunter2"), ("integrationId", "hunter2 b")] {
+            let mut credentials = good.clone();
+            credentials[field] = value.into();
+            let of_genesys =
+                replica.put_json("/tenants/t-1/genesys/credentials", &credentials).await;
+            assert_problem(&of_genesys, 400, "invalid_value");
+            let sentence = of_genesys.json()["error"].as_str().unwrap().to_owned();
+            let body = json!({"type": "genesys", "credentials": credentials});
+            for method in &methods {
+                let call = replica.request(method.clone(), "/tenants/t-1/credentials").json(&body);
+                let answer = call.await;
+                assert_problem(&answer, 400, "invalid_value");
+                assert_eq!(answer.json()["error"], format!("credentials.{sentence}"));
+                assert!(!answer.text().contains("hunter2"));
+            }
+        }
+        let expected = json!({"clientId": "c", "region": "aps1.pure.cloud"});
+        assert_eq!(replica.get_json("/tenants/t-1/credentials/genesys").await, expected);
+    }
+}
+
 #[tokio::test]
 async fn the_generic_write_does_not_change_the_tenant() {
     for replica in stores().await {
@@ -259,6 +303,50 @@ async fn numbers_are_passed_through() {
         set(replica, "numbers", "genesys", sent.clone()).await;
         let path = "/api/tenants/numbers/credentials/genesys";
         assert_eq!(replica.get_json(path).await, sent);
+    }
+}
+
+/// What can't come back as it was sent is not taken, instead of rounded.
+#[tokio::test]
+async fn a_number_that_would_be_rounded_is_refused() {
+    for on in stores().await {
+        let replica = &on.replica;
+        tenant(replica, "digits", "78").await;
+        let kept = [
+            "18446744073709551615",
+            "-9223372036854775808",
+            "0.1",
+            "1.7976931348623157e+308",
+            "5e-324",
+        ];
+        let rounded = [
+            "18446744073709551616",
+            "-9223372036854775809",
+            "0.1000000000000000055",
+            "1e400",
+            "1e-400",
+        ];
+        let put = |number: &str| {
+            let body = format!(
+                r#"{{"type": "genesys", "credentials": {{"clientId": "a", "n": [{number}]}}}}"#
+            );
+            let call = replica.request(reqwest::Method::PUT, "/tenants/digits/credentials");
+            call.header("content-type", "application/json").body(body)
+        };
+        for number in kept {
+            put(number).await.expecting(200);
+            let shown = replica.get("/tenants/digits/credentials/genesys").await.expecting(200);
+            assert_eq!(shown.text(), format!(r#"{{"clientId":"a","n":[{number}]}}"#));
+        }
+        for number in rounded {
+            let problem = put(number).await.expecting(400).json();
+            assert_eq!(problem["code"], "invalid_body", "{number}");
+            assert!(problem["detail"].as_str().unwrap().contains("send it as text"), "{problem}");
+            assert!(!problem.to_string().contains(number));
+        }
+        let body = r#"{"settings": {"n": 1e400}}"#;
+        let patch = replica.request(reqwest::Method::PATCH, "/tenants/digits");
+        patch.header("content-type", "application/json").body(body).await.expecting(400);
     }
 }
 

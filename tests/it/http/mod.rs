@@ -21,7 +21,7 @@ const PREFIXES: [&str; 2] = ["/api/tenants", "/tenants"];
 /// A replica, and the database that has to outlive it.
 struct OnStore {
     replica: Replica,
-    _database: Option<Database>,
+    database: Option<Database>,
 }
 
 impl Deref for OnStore {
@@ -37,7 +37,7 @@ async fn stores() -> [OnStore; 2] {
     let embedded = Replica::builder().start().await;
     let database = Postgres::database().await;
     let replica = Replica::builder().database(&database).start().await;
-    [OnStore { replica: embedded, _database: None }, OnStore { replica, _database: Some(database) }]
+    [OnStore { replica: embedded, database: None }, OnStore { replica, database: Some(database) }]
 }
 
 /// Every path under which a tenant path answers: `rest` begins with a slash, or is empty.

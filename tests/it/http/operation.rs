@@ -1,5 +1,5 @@
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{assert_problem, stores, variants};
 use crate::harness::{Postgres, Redis, Replica};
@@ -59,6 +59,36 @@ async fn request_ids_are_taken_over_or_made() {
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), 6, "each is another one");
+    }
+}
+
+#[tokio::test]
+async fn head_answers_as_get_does_without_the_body() {
+    let replica = Replica::builder().start().await;
+    let tenant = "/demo-tenant-001";
+    let tenants = ["", "?limit=1", "?limit=0", "/absent", "/by-phone/123456789", "/by-phone/404"];
+    let of_tenant = ["", "/credentials?type=genesys", "/credentials", "/credentials/whatsapp"];
+    let paths = tenants.into_iter().flat_map(variants);
+    let paths = paths.chain(of_tenant.iter().flat_map(|rest| variants(&format!("{tenant}{rest}"))));
+    let paths = paths.chain(variants(&format!("{tenant}/credentials/meta")));
+    let paths = paths.chain(variants(&format!("{tenant}/genesys/credentials")));
+    let others = ["/livez", "/readyz", "/openapi.json", "/docs/", "/docs/%ff", "/nowhere"];
+    for path in paths.chain(others.map(str::to_owned)) {
+        // The first fills the cache, so that both come out of it.
+        replica.get(&path).await;
+        let whole = replica.get(&path).header("x-request-id", "same").await;
+        let head = replica.request(Method::HEAD, &path).header("x-request-id", "same").await;
+        assert_eq!((head.status, head.body.len()), (whole.status, 0), "{path}");
+        assert_eq!(head.header("content-length"), Some(whole.body.len().to_string().as_str()));
+        let (mut headers, mut expected) = (head.headers, whole.headers);
+        headers.remove("date");
+        expected.remove("date");
+        assert_eq!(headers, expected, "{path}");
+    }
+    // What these say differs from one moment to the next.
+    for path in ["/health", "/metrics"] {
+        let head = replica.request(Method::HEAD, path).await.expecting(200);
+        assert!(head.body.is_empty() && head.header("content-length").is_some(), "{path}");
     }
 }
 
@@ -127,6 +157,33 @@ async fn requests_are_counted_by_template_and_never_by_id() {
     for private in ["hunter2", "HUNTER2", "404404", "123456789", "demo-tenant-001"] {
         assert!(!text.contains(private), "{private} is in a label");
     }
+}
+
+/// Also where several requests wait for one load: each has its line, and the cause in it.
+#[tokio::test]
+async fn a_failure_is_logged_once_a_request_with_its_cause() {
+    let database = Postgres::database().await;
+    let replica = Replica::builder().database(&database).start().await;
+    super::tenant(&replica, "t-1", "4915").await;
+    // Farther than numbers go here; only a write by hand can leave it behind.
+    let far = format!("{{\"hunter2\": 1{}}}", "0".repeat(400));
+    database.execute(&format!("UPDATE tenants SET settings = '{far}'")).await;
+    let ids = ["one", "two", "three", "four", "five"];
+    let calls = ids.map(|id| replica.get("/tenants/t-1").header("x-request-id", id).into_future());
+    for answer in futures_util::future::join_all(calls).await {
+        assert_problem(&answer, 500, "internal");
+    }
+    let patch = json!({"name": "New"});
+    let call = replica.patch_json("/tenants/t-1", &patch).header("x-request-id", "write");
+    assert_problem(&call.await, 500, "internal");
+    for id in ids.into_iter().chain(["write"]) {
+        let line = replica.wait_for_log(|line| line["request_id"] == id).await;
+        let operation = if id == "write" { "patch_tenant" } else { "tenant" };
+        assert_eq!(line["cause"], format!("{operation}: unreadable row: tenants.settings"));
+    }
+    assert!(!replica.process.stdout.text().contains("hunter2"));
+    let errors = replica.logs().iter().filter(|line| line["level"] == "ERROR").count();
+    assert_eq!(errors, 6, "one line a request");
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ async fn bodies_that_are_no_json_object_change_nothing() {
         let bomb = "[".repeat(60_000);
         let twice = format!(r#"{{"name":"{SENT}","name":"{SENT}"}}"#);
         let nul = format!(r#"{{"type":"whatsapp","credentials":{{"a":"{SENT}\u0000"}}}}"#);
-        let cases: [(&[u8], &str); 13] = [
+        let cases: [(&[u8], &str); 17] = [
             (b"", "malformed_json"),
             (b"hunter2", "malformed_json"),
             (b"{\"hunter2\"", "malformed_json"),
@@ -81,6 +81,11 @@ async fn bodies_that_are_no_json_object_change_nothing() {
             (b"{'type': 'hunter2'}", "malformed_json"),
             (b"{}{}", "malformed_json"),
             (b"{\"a\": \"\xff\xfe\"}", "malformed_json"),
+            // A byte order mark, half a surrogate pair, one as UTF-8, and a comment.
+            (b"\xef\xbb\xbf{\"name\": \"hunter2\"}", "malformed_json"),
+            (b"{\"name\": \"hunter2\\ud83d\"}", "malformed_json"),
+            (b"{\"name\": \"hunter2\xed\xa0\x80\"}", "malformed_json"),
+            (b"{\"name\": \"hunter2\" /* x */}", "malformed_json"),
             (deep.as_bytes(), "json_too_deep"),
             (bomb.as_bytes(), "json_too_deep"),
             (twice.as_bytes(), "invalid_body"),
@@ -123,12 +128,33 @@ async fn bodies_of_another_type_or_size_change_nothing() {
             }
             let call = replica.request(method.clone(), path).header("content-encoding", "gzip");
             assert_problem(&call.json(&body).await, 415, "unsupported_media_type");
+            let call =
+                replica.request(method.clone(), path).header("content-type", "application/json");
+            let call = call.header("content-type", "text/plain").body(text.clone());
+            assert_problem(&call.await, 415, "unsupported_media_type");
             // Padding that a parser would ignore.
             let large = text + &" ".repeat(64 * 1024);
             let answer = send(&replica, &method, path, "application/json", large.as_bytes()).await;
             assert_problem(&answer, 413, "body_too_large");
         }
         assert_eq!(everything(&replica).await, before);
+    }
+}
+
+#[tokio::test]
+async fn media_types_and_codings_are_compared_as_such() {
+    let replica = Replica::builder().start().await;
+    let path = "/tenants/demo-tenant-001/credentials";
+    let body = json!({"type": "whatsapp", "credentials": {"access_token": "new"}}).to_string();
+    for kind in ["APPLICATION/JSON", "application/json;charset=UTF-8", "application/json ; a=\"b\""]
+    {
+        let call = replica.request(Method::PUT, path).header("content-type", kind);
+        call.header("content-encoding", "Identity").body(body.clone()).await.expecting(200);
+    }
+    for kind in ["Application/Merge-Patch+JSON", "application/merge-patch+json; charset=utf-8"] {
+        let call = replica.request(Method::PATCH, "/tenants/demo-tenant-001");
+        let answer = call.header("content-type", kind).body(r#"{"name": "\ud83d\ude00"}"#).await;
+        assert_eq!(answer.expecting(200).json()["name"], "😀", "both halves of a pair are one");
     }
 }
 
@@ -279,6 +305,19 @@ async fn tenants_that_are_none_change_nothing() {
             assert_problem(&answer, 400, "invalid_value");
             assert_silent(&answer);
         }
+        // Of a field that takes no null, nobody says that it does.
+        for (field, sentence) in [("name", "must be text"), ("email", "must be text or null")] {
+            let body = json!({"name": "x", field: 5});
+            for answer in [
+                replica.post_json("/tenants", &body).await,
+                replica.patch_json("/tenants/t-1", &body).await,
+            ] {
+                assert_problem(&answer, 400, "invalid_value");
+                assert_eq!(answer.json()["error"], format!("{field}: {sentence}"));
+            }
+        }
+        let cleared = replica.patch_json("/tenants/t-1", &json!({"name": null})).await;
+        assert_eq!(cleared.json()["error"], "name: can't be cleared");
         for id in ["", " ", "-a", "a/b", "by-phone", "by-integration", "é", &"a".repeat(51)] {
             let answer = replica.post_json("/tenants", &json!({"name": "x", "id": id})).await;
             assert_problem(&answer, 400, "invalid_value");

@@ -155,6 +155,44 @@ async fn a_patch_keeps_what_is_absent_and_clears_what_is_null() {
     }
 }
 
+/// No patch is large, and together they may not be either.
+#[tokio::test]
+async fn settings_are_bounded_however_they_grow() {
+    let (part, deep) =
+        ("x".repeat(20 * 1024), |depth| (1..depth).fold(json!({}), |inner, _| json!({"a": inner})));
+    for replica in stores().await {
+        create(&replica, json!({"id": "t-1", "name": "T", "settings": deep(31)})).await;
+        let patch = async |patch: Value| replica.patch_json("/tenants/t-1", &patch).await;
+        for number in 0..3 {
+            patch(json!({"settings": {format!("part-{number}"): part}})).await.expecting(200);
+        }
+        let before = replica.get("/tenants/t-1").await.expecting(200);
+        for _ in 0..2 {
+            let settings = json!({"part-3": part});
+            let answer = patch(json!({"name": "New", "settings": settings})).await;
+            assert_problem(&answer, 400, "invalid_value");
+            let sentence = "settings: must not come to more than 64 KiB of JSON";
+            assert_eq!(answer.json()["error"], sentence);
+            let after = replica.get("/tenants/t-1").await.expecting(200);
+            assert_eq!(
+                (after.json(), after.header("etag")),
+                (before.json(), before.header("etag"))
+            );
+        }
+        // What it makes room for fits.
+        patch(json!({"settings": {"part-0": null, "part-3": part}})).await.expecting(200);
+        patch(json!({"name": "New"})).await.expecting(200);
+        assert_problem(&patch(json!({"settings": deep(32)})).await, 400, "json_too_deep");
+        // Four characters in the body are 18 in the settings.
+        let numbers = vec!["1e15"; 6_000].join(",");
+        let body = format!(r#"{{"id":"t-2","name":"T","settings":{{"a":[{numbers}]}}}}"#);
+        let call = replica.request(reqwest::Method::POST, "/tenants");
+        let answer = call.header("content-type", "application/json").body(body).await;
+        assert_problem(&answer, 400, "invalid_value");
+        assert_problem(&replica.get("/tenants/t-2").await, 404, "tenant_not_found");
+    }
+}
+
 #[tokio::test]
 async fn a_phone_number_moves_when_it_is_free() {
     for replica in stores().await {
@@ -226,4 +264,25 @@ async fn a_suspended_tenant_does_not_resolve_until_it_is_active_again() {
         replica.get("/tenants/by-phone/123456789").await.expecting(found);
         replica.get("/tenants/by-integration/demo-integration-001").await.expecting(found);
     }
+}
+
+/// Only a write by hand can bring one about.
+#[tokio::test]
+async fn a_tenant_that_cannot_be_read_hides_no_other() {
+    let [_, on] = stores().await;
+    for (id, phone) in [("t-1", "1"), ("t-2", "2")] {
+        tenant(&on, id, phone).await;
+    }
+    let database = on.database.as_ref().unwrap();
+    let settings = r#"'{"n": 1e400}'"#;
+    database.execute(&format!("UPDATE tenants SET settings = {settings} WHERE id = 't-1'")).await;
+    let listed = on.get_json("/api/tenants").await;
+    assert_eq!(listed["total"], 2);
+    assert_eq!(listed["tenants"].as_array().unwrap().len(), 1);
+    assert_eq!(listed["tenants"][0]["id"], "t-2");
+    let line = on.wait_for_log(|line| line["tenant_id"] == "t-1").await;
+    assert_eq!(line["level"], "ERROR");
+    assert_eq!(line["error"], "unreadable row: tenants.settings");
+    assert_eq!(on.get_json("/api/tenants/by-phone/1").await["tenantId"], "t-1");
+    assert_problem(&on.get("/api/tenants/t-1").await, 500, "internal");
 }

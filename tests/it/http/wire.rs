@@ -28,15 +28,19 @@ async fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The statuses of the answers on a connection, and the last one's body.
+/// The statuses of the answers on a connection, of either version.
 fn statuses(answer: &str) -> Vec<u16> {
-    let lines = answer.split("HTTP/1.1 ").skip(1);
-    lines.map(|answer| answer[..3].parse().unwrap()).collect()
+    let lines = answer.split("HTTP/1.").skip(1);
+    lines.map(|answer| answer[2..5].parse().unwrap()).collect()
 }
 
+/// The code of the last answer, which has to be a problem.
 #[track_caller]
 fn code(answer: &str) -> Value {
-    let body = answer.split("\r\n\r\n").last().unwrap();
+    let (head, body) = answer.rsplit_once("\r\n\r\n").unwrap();
+    let head = head.to_lowercase();
+    assert!(head.contains("content-type: application/problem+json"), "{answer}");
+    assert!(head.contains("cache-control: no-store"), "{answer}");
     let problem: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
     problem["code"].clone()
 }
@@ -56,6 +60,8 @@ async fn malformed_percent_encoding_is_refused() {
         "/api/tenants/%c3%28",
         "/api/tenants/%zz/credentials/whatsapp",
         "/api/tenants/%E0%A4%A/credentials/meta/",
+        "/docs/%ff",
+        "/docs/%zz",
     ] {
         let answer =
             exchange(&replica, format!("GET {path} HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).await;
@@ -70,6 +76,75 @@ async fn malformed_percent_encoding_is_refused() {
     // A lookup does not read its query.
     let request = format!("GET /tenants/by-phone/123456789?%zz HTTP/1.1\r\n{CLOSE}\r\n");
     assert_eq!(statuses(&exchange(&replica, request.as_bytes()).await), [200]);
+}
+
+#[tokio::test]
+async fn odd_request_lines_are_answered_by_us() {
+    let replica = Replica::builder().start().await;
+    let long = format!("GET /{} HTTP/1.1", "a".repeat(60_000));
+    for (line, status, expected) in [
+        ("OPTIONS * HTTP/1.1", 404, "not_found"),
+        ("GET * HTTP/1.1", 404, "not_found"),
+        ("CONNECT example.com:443 HTTP/1.1", 404, "not_found"),
+        ("CONNECT /tenants HTTP/1.1", 405, "method_not_allowed"),
+        ("TRACE /livez HTTP/1.1", 405, "method_not_allowed"),
+        ("get /livez HTTP/1.1", 405, "method_not_allowed"),
+        ("GET http://x/nowhere HTTP/1.1", 404, "not_found"),
+        ("GET http://x HTTP/1.1", 404, "not_found"),
+        ("GET livez HTTP/1.1", 404, "not_found"),
+        ("GET example.com:80 HTTP/1.1", 404, "not_found"),
+        ("GET //livez HTTP/1.1", 404, "not_found"),
+        ("GET /livez/ HTTP/1.1", 404, "not_found"),
+        ("GET /tenants// HTTP/1.1", 400, "invalid_value"),
+        ("GET /nowhere HTTP/1.0", 404, "not_found"),
+        ("GET /tenants/é HTTP/1.1", 400, "invalid_value"),
+        (&long, 404, "not_found"),
+    ] {
+        let answer = exchange(&replica, format!("{line}\r\n{CLOSE}\r\n").as_bytes()).await;
+        assert_eq!(statuses(&answer), [status], "{line}: {answer}");
+        assert_eq!(code(&answer), expected, "{line}: {answer}");
+    }
+    for line in ["GET http://x/livez HTTP/1.1", "GET /livez#a HTTP/1.1", "GET /livez HTTP/1.0"] {
+        let answer = exchange(&replica, format!("{line}\r\n{CLOSE}\r\n").as_bytes()).await;
+        assert_eq!(statuses(&answer), [200], "{line}: {answer}");
+    }
+    // A problem without its body.
+    let head = format!("HEAD /docs/%ff HTTP/1.1\r\n{CLOSE}\r\n");
+    let head = exchange(&replica, head.as_bytes()).await.to_lowercase();
+    assert!(head.contains("content-type: application/problem+json"), "{head}");
+    assert!(head.ends_with("\r\n\r\n"), "{head}");
+}
+
+/// These never become a request: the HTTP library answers by itself, and cannot be told how.
+#[tokio::test]
+async fn what_cannot_be_read_as_a_request_is_refused_without_a_word() {
+    let replica = Replica::builder().start().await;
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(70_000));
+    let many = format!("GET /livez HTTP/1.1\r\n{}\r\n", "X: hunter2\r\n".repeat(101));
+    let put = "PUT /tenants/demo-tenant-001/credentials HTTP/1.1\r\n";
+    let lengths = format!("{put}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}");
+    let coding = format!("{put}Transfer-Encoding: gzip\r\n\r\n{{}}");
+    for (bytes, status) in [
+        ("GET /hunter2\r\n\r\n".as_bytes(), 400),
+        (b"GET / HTTP/3.0\r\n\r\n", 400),
+        (b"GET /<hunter2> HTTP/1.1\r\n\r\n", 400),
+        (b"GET /\xff HTTP/1.1\r\n\r\n", 400),
+        (b"GET hunter2/x HTTP/1.1\r\n\r\n", 400),
+        (b"G[T / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX hunter2: x\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (lengths.as_bytes(), 400),
+        (coding.as_bytes(), 400),
+        (long.as_bytes(), 414),
+        (many.as_bytes(), 431),
+    ] {
+        let answer = exchange(&replica, bytes).await.to_lowercase();
+        assert!(answer.starts_with(&format!("http/1.1 {status} ")), "{status}: {answer}");
+        assert!(answer.contains("content-length: 0\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n") && !answer.contains("hunter2"), "{answer}");
+    }
+    // Without TLS nobody negotiates HTTP/2; who knows better finds the connection closed.
+    assert_eq!(exchange(&replica, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, "");
 }
 
 #[tokio::test]

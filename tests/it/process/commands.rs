@@ -1,22 +1,78 @@
 //! The command line.
 
-use serde_json::{Value, json};
+use serde_json::Value;
+use tenant_service::domain::Scope;
 
-use crate::coherence::fleet::{connected, resolves};
 use crate::harness::{Postgres, Redis, Replica, Scratch, run_cli};
+
+/// Every variable but `RUST_LOG`.
+const VARIABLES: [&str; 20] = [
+    "HOST",
+    "PORT",
+    "ANONYMOUS_SCOPES",
+    "DATABASE_URL",
+    "DB_HOST",
+    "DB_PORT",
+    "DB_NAME",
+    "DB_USER",
+    "DB_PASSWORD",
+    "DATA_DIR",
+    "REDIS_URL",
+    "REDIS_PREFIX",
+    "CACHE_TTL_SECONDS",
+    "CACHE_NEGATIVE_TTL_SECONDS",
+    "CACHE_CAPACITY",
+    "POLL_INTERVAL_MS",
+    "STALENESS_BOUND_MS",
+    "CHANGE_LOG_RETENTION_HOURS",
+    "INSTANCE_ID",
+    "LOG_FORMAT",
+];
+
+/// Every variable, with a value that it does not accept; but for those that accept nearly any.
+fn all_wrong() -> Vec<(&'static str, &'static str)> {
+    let any_text = ["DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD", "DATA_DIR"];
+    let wrong = VARIABLES.into_iter().filter(|variable| !any_text.contains(variable));
+    wrong.map(|variable| (variable, "hunter2 é")).chain([("RUST_LOG", "[{hunter2")]).collect()
+}
 
 #[tokio::test]
 async fn every_command_has_a_help_worth_reading() {
-    for command in [&[][..], &["serve"], &["migrate"], &["seed"], &["openapi"]] {
+    let database = ["DATABASE_URL", "DB_NAME", "DATA_DIR", "LOG_FORMAT", "RUST_LOG"];
+    let redis = ["REDIS_URL", "REDIS_PREFIX"];
+    let service = ["ANONYMOUS_SCOPES", "CACHE_CAPACITY", "STALENESS_BOUND_MS"];
+    for (command, used) in [
+        (&[][..], [&database[..], &redis, &service].concat()),
+        (&["serve"], [&database[..], &redis, &service].concat()),
+        (&["seed"], [&database[..], &redis].concat()),
+        (&["migrate"], database.to_vec()),
+        (&["openapi"], Vec::new()),
+    ] {
         let arguments = [command, &["--help"]].concat();
         let help = run_cli(&arguments, &[]).await.expecting(0).stdout;
         assert!(help.contains("Usage: tenant-service"), "{help}");
-        if command != ["openapi"] {
-            for variable in ["DATABASE_URL", "REDIS_URL", "ANONYMOUS_SCOPES", "STALENESS_BOUND_MS"]
-            {
-                assert!(help.contains(variable), "{variable} in the help of {command:?}");
-            }
+        for variable in [&database[..], &redis, &service].concat() {
+            let shown = help.contains(&format!("[env: {variable}"));
+            assert_eq!(shown, used.contains(&variable), "{variable} in the help of {command:?}");
         }
+    }
+    let help = run_cli(&["serve", "--help"], &[]).await.expecting(0).stdout;
+    for told in ["[default: 3007]", "[default: 127.0.0.1]", "[default: 256MiB]", "[default: info]"]
+    {
+        assert!(help.contains(told), "{told} in {help}");
+    }
+    for scope in Scope::ALL.into_iter().filter(|scope| *scope < Scope::CredentialsDestroy) {
+        assert!(help.contains(scope.as_str()), "{scope} in {help}");
+    }
+    // What a command says of itself beyond the line in the list.
+    for (command, told) in [
+        ("serve", "any number of replicas may start at once"),
+        ("migrate", "Safe to run at any time"),
+        ("seed", "where a run before it stopped"),
+        ("openapi", "/openapi.json"),
+    ] {
+        let help = run_cli(&[command, "--help"], &[]).await.expecting(0).stdout;
+        assert!(help.contains(told), "{told} in {help}");
     }
     // The environment is never shown: it holds passwords.
     let secret = [("DATABASE_URL", "postgres://u:hunter2@h/d"), ("DB_PASSWORD", "hunter2")];
@@ -26,22 +82,66 @@ async fn every_command_has_a_help_worth_reading() {
 
 #[tokio::test]
 async fn mistakes_are_told_all_at_once_and_without_values() {
-    let environment = [
-        ("HOST", "0.0.0.0"),
-        ("DATABASE_URL", "mysql://u:hunter2@h/d"),
-        ("REDIS_URL", "redis-cluster://h"),
-        ("POLL_INTERVAL_MS", "5"),
-    ];
-    for arguments in [&[][..], &["serve"], &["migrate"], &["seed"]] {
-        let output = run_cli(arguments, &environment).await.expecting(1);
-        for variable in ["HOST", "DATABASE_URL", "REDIS_URL", "POLL_INTERVAL_MS"] {
-            assert!(output.stderr.contains(variable), "{variable}: {}", output.stderr);
+    for (arguments, used) in [
+        (&[][..], &VARIABLES[..]),
+        (&["serve"], &VARIABLES),
+        (&["seed"], &["DATABASE_URL", "REDIS_URL", "REDIS_PREFIX", "INSTANCE_ID", "LOG_FORMAT"]),
+        (&["migrate"], &["DATABASE_URL", "INSTANCE_ID", "LOG_FORMAT"]),
+    ] {
+        let output = run_cli(arguments, &all_wrong()).await.expecting(1);
+        for (variable, _) in all_wrong() {
+            let told = output.stderr.contains(&format!("\n  {variable}: "));
+            let is_used = variable == "RUST_LOG" || used.contains(&variable);
+            assert_eq!(told, is_used, "{variable} of {arguments:?}: {}", output.stderr);
         }
-        assert!(output.stderr.contains("ANONYMOUS_SCOPES"), "names the way out");
-        assert!(!output.stderr.contains("hunter2"));
+        assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
+        assert_eq!(output.stdout, "");
     }
-    let output = run_cli(&[], &[("RUST_LOG", "info,=")]).await.expecting(1);
-    assert!(output.stderr.contains("RUST_LOG"), "{}", output.stderr);
+    // A right value elsewhere makes these two wrong.
+    let environment =
+        [("HOST", "0.0.0.0"), ("DATABASE_URL", "postgres://h/d"), ("DB_PASSWORD", "hunter2")];
+    let output = run_cli(&[], &environment).await.expecting(1);
+    assert!(output.stderr.contains("ANONYMOUS_SCOPES"), "names the way out: {}", output.stderr);
+    assert!(output.stderr.contains("\n  DATABASE_URL: "), "{}", output.stderr);
+    assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
+}
+
+#[tokio::test]
+async fn what_a_command_does_not_use_does_not_stop_it() {
+    let of_serve: Vec<_> = all_wrong()
+        .into_iter()
+        .filter(|(variable, _)| {
+            !["DATABASE_URL", "INSTANCE_ID", "LOG_FORMAT", "RUST_LOG"].contains(variable)
+        })
+        .collect();
+    run_cli(&["migrate"], &of_serve).await.expecting(0);
+    let of_serve: Vec<_> = of_serve
+        .into_iter()
+        .filter(|(variable, _)| !["REDIS_URL", "REDIS_PREFIX"].contains(variable))
+        .collect();
+    run_cli(&["seed"], &of_serve).await.expecting(0);
+    run_cli(&["openapi"], &all_wrong()).await.expecting(0);
+}
+
+/// A line `PORT=` in a file, or in a compose file's environment.
+#[tokio::test]
+async fn a_variable_that_is_empty_is_not_set() {
+    for nothing in ["", " "] {
+        let empty: Vec<_> =
+            VARIABLES.into_iter().chain(["RUST_LOG"]).map(|name| (name, nothing)).collect();
+        run_cli(&["migrate"], &empty).await.expecting(0);
+        run_cli(&["seed"], &empty).await.expecting(0);
+        // It ends there, for the only thing that is set: with all the others it has no quarrel.
+        let one = [&empty[..], &[("HOST", "nowhere")]].concat();
+        let output = run_cli(&["serve"], &one).await.expecting(1);
+        assert_eq!(output.stderr.matches("\n  ").count(), 1, "{}", output.stderr);
+    }
+    let replica = VARIABLES
+        .into_iter()
+        .filter(|variable| *variable != "PORT" && *variable != "LOG_FORMAT")
+        .fold(Replica::builder(), |builder, variable| builder.env(variable, ""));
+    let replica = replica.start().await;
+    replica.get("/api/tenants/by-phone/123456789").await.expecting(200);
 }
 
 #[tokio::test]
@@ -69,48 +169,6 @@ async fn migrate_is_idempotent_and_refuses_foreign_tables() {
 }
 
 #[tokio::test]
-async fn seeds_are_loaded_once_and_told_to_replicas() {
-    let (database, redis) = (Postgres::database().await, Redis::start().await);
-    let replica = Replica::builder().database(&database).redis(&redis).start().await;
-    connected(&replica, "redis", true).await;
-    let by_phone = "/api/tenants/by-phone/123456789";
-    replica.get(by_phone).await.expecting(404);
-
-    let environment = [("DATABASE_URL", database.url.as_str()), ("REDIS_URL", &redis.url())];
-    run_cli(&["seed"], &environment).await.expecting(0);
-    resolves(&replica, by_phone, Some("demo-tenant-001")).await;
-    let body = json!({"name": "Renamed"});
-    replica.patch_json("/api/tenants/demo-tenant-001", &body).await.expecting(200);
-    run_cli(&["seed"], &environment).await.expecting(0);
-    let tenant = replica.get_json("/api/tenants/demo-tenant-001").await;
-    assert_eq!(tenant["name"], "Renamed", "what is there is left as it is");
-    // Also what a suspended tenant has, which looks absent.
-    let token = json!({"type": "whatsapp", "credentials": {"access_token": "a-real-one"}});
-    let path = "/api/tenants/demo-tenant-001";
-    replica.put_json(&format!("{path}/credentials"), &token).await.expecting(200);
-    for status in ["suspended", "active"] {
-        replica.patch_json(path, &json!({"status": status})).await.expecting(200);
-        run_cli(&["seed"], &environment).await.expecting(0);
-    }
-    let kept = replica.get_json(&format!("{path}/credentials/whatsapp")).await;
-    assert_eq!(kept, json!({"access_token": "a-real-one"}));
-
-    let folder = Scratch::new("seeds");
-    let file = folder.join("bad.json");
-    let seeds = json!({"tenants": [
-        {"id": "good", "name": "Good"},
-        {"id": "bad", "name": "Bad", "credentials": {"whatsapp": {"access_token": "***hunter2"}}},
-    ]});
-    std::fs::write(&file, seeds.to_string()).unwrap();
-    let output = run_cli(&["seed", file.to_str().unwrap()], &environment).await.expecting(1);
-    assert!(output.stderr.contains("tenants[1]"), "{}", output.stderr);
-    assert!(!output.stderr.contains("hunter2"));
-    replica.get("/api/tenants/good").await.expecting(404);
-    let output = run_cli(&["seed", "/nowhere.json"], &environment).await.expecting(1);
-    assert!(output.stderr.contains("/nowhere.json"), "{}", output.stderr);
-}
-
-#[tokio::test]
 async fn the_document_is_the_one_that_is_served() {
     let replica = Replica::builder().start().await;
     let printed = run_cli(&["openapi"], &[]).await.expecting(0);
@@ -124,6 +182,28 @@ async fn a_database_that_is_away_is_named_without_its_password() {
     let output = run_cli(&["serve"], &environment).await.expecting(1);
     assert!(output.stderr.contains("database"), "{}", output.stderr);
     assert!(!output.stderr.contains("hunter2") && !output.stdout.contains("hunter2"));
+}
+
+/// What a driver has to say of a password, or of a URL's parameters, it says to nobody.
+#[tokio::test]
+async fn no_driver_tells_a_password() {
+    let (database, redis) = (Postgres::database().await, Redis::start().await);
+    let with_password = redis.url().replace("redis://", "redis://:hunter2@");
+    let refused = [("DATABASE_URL", database.url.as_str()), ("REDIS_URL", &with_password)];
+    let output = run_cli(&["seed"], &refused).await.expecting(0);
+    assert!(output.stdout.contains("Redis is out of reach"), "{}", output.stdout);
+    assert!(!output.stdout.contains("hunter2") && !output.stderr.contains("hunter2"));
+
+    let parameter = format!("{}?passwort=hunter2", database.url);
+    let protocol = format!("{}?protocol=hunter2", redis.url());
+    for environment in [
+        [("DATABASE_URL", parameter.as_str()), ("REDIS_URL", "")],
+        [("DATABASE_URL", &database.url), ("REDIS_URL", &protocol)],
+    ] {
+        let output = run_cli(&["serve"], &environment).await.expecting(1);
+        assert!(output.stderr.contains("_URL: "), "{}", output.stderr);
+        assert!(!output.stdout.contains("hunter2") && !output.stderr.contains("hunter2"));
+    }
 }
 
 /// Flags before a command would be read by nobody.

@@ -29,6 +29,10 @@ async fn without_postgres_cached_answers_go_on_and_writes_are_refused() {
         let answer = answer.expecting(503);
         assert_eq!(answer.header("retry-after"), Some("1"));
         assert_eq!(answer.json()["code"], "unavailable");
+        let id = answer.header("x-request-id").unwrap();
+        let line = replica.wait_for_log(|line| line["request_id"] == id).await;
+        let cause = line["cause"].as_str().unwrap();
+        assert!(cause.contains("the database is out of reach: "), "{cause}");
     }
     assert_eq!(replica.get("/health").await.expecting(503).json()["database"], "disconnected");
     replica.get("/livez").await.expecting(200);

@@ -2,5 +2,7 @@
 
 mod commands;
 mod degraded;
+mod rights;
+mod seeds;
 mod start_and_end;
 mod tour;

@@ -36,6 +36,11 @@ async fn the_embedded_database_stays_and_is_seeded_once() {
     let second = builder.start().await;
     second.get("/api/tenants/kept").await.expecting(200);
     second.get("/api/tenants/demo-tenant-001").await.expecting(404);
+
+    // Also with what a crash leaves beside it.
+    second.kill();
+    let third = builder.start().await;
+    third.get("/api/tenants/kept").await.expecting(200);
 }
 
 #[tokio::test]

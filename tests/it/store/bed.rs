@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tenant_service::coherence::Snapshot;
 use tenant_service::domain::{
-    Change, CredentialType, Credentials, NewTenant, Status, Tenant, TenantId,
+    Change, CredentialType, Credentials, NewTenant, Settings, Status, Tenant, TenantId,
 };
 use tenant_service::store::{MigrateError, Postgres, Sqlite, Store, Written};
 
@@ -41,7 +41,7 @@ impl Bed {
 
     pub(super) async fn sqlite() -> Self {
         let folder = Scratch::new("store");
-        let store = Sqlite::open(&folder.join("tenants.db")).await.unwrap();
+        let store = Sqlite::at(&folder.join("tenants.db"));
         store.migrate().await.unwrap();
         Self { store: Arc::new(store.clone()), backend: Backend::Sqlite(store, folder) }
     }
@@ -59,7 +59,7 @@ impl Bed {
             }
             Backend::Sqlite(..) => {
                 let folder = Scratch::new("store");
-                let store = Sqlite::open(&folder.join("tenants.db")).await.unwrap();
+                let store = Sqlite::at(&folder.join("tenants.db"));
                 Self { store: Arc::new(store.clone()), backend: Backend::Sqlite(store, folder) }
             }
         }
@@ -69,7 +69,7 @@ impl Bed {
     pub(super) async fn migrate(&self) -> Result<(), MigrateError> {
         match &self.backend {
             Backend::Postgres(_, database) => connect(database).migrate().await,
-            Backend::Sqlite(store, _) => Sqlite::open(store.path()).await.unwrap().migrate().await,
+            Backend::Sqlite(store, _) => Sqlite::at(store.path()).migrate().await,
         }
     }
 
@@ -98,6 +98,20 @@ impl Bed {
                 let mut connection = shell(store).connect().await.unwrap();
                 let sql = AssertSqlSafe(sql);
                 sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+            }
+        }
+    }
+
+    /// A column of text out of the tables.
+    pub(super) async fn texts(&self, sql: &str) -> Vec<String> {
+        let sql = AssertSqlSafe(sql);
+        match &self.backend {
+            Backend::Postgres(_, database) => {
+                sqlx::query_scalar(sql).fetch_all(database.pool().await).await.unwrap()
+            }
+            Backend::Sqlite(store, _) => {
+                let mut connection = shell(store).connect().await.unwrap();
+                sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
             }
         }
     }
@@ -137,7 +151,8 @@ fn connect(database: &Database) -> Postgres {
 
 fn shell(store: &Sqlite) -> SqliteConnectOptions {
     let busy = Duration::from_secs(5);
-    SqliteConnectOptions::new().filename(store.path()).busy_timeout(busy)
+    let options = SqliteConnectOptions::new().filename(store.path());
+    options.create_if_missing(true).busy_timeout(busy)
 }
 
 pub(super) fn tenant_id(id: &str) -> TenantId {
@@ -156,7 +171,8 @@ pub(super) fn new_tenant(id: &str, phone: &str, integration: &str) -> NewTenant 
         genesys_integration_id: (!integration.is_empty()).then(|| integration.parse().unwrap()),
         genesys_org_id: None,
         genesys_region: None,
-        settings: Map::new(),
+        settings: Settings::default(),
+        credentials: Vec::new(),
     }
 }
 

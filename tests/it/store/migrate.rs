@@ -29,6 +29,34 @@ pub(super) async fn replicas_may_migrate_at_once(bed: &Bed) {
     bed.create("a", "1", "i1").await;
 }
 
+/// Every table and index that is there.
+fn objects(bed: &Bed) -> &'static str {
+    match &bed.backend {
+        Backend::Postgres(..) => {
+            "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        }
+        Backend::Sqlite(..) => "SELECT count(*) FROM sqlite_schema",
+    }
+}
+
+/// Each on its own, so that a foreign one is refused whichever it is.
+pub(super) async fn every_table_is_known_to_be_ours(bed: &Bed) {
+    let names = match &bed.backend {
+        Backend::Postgres(..) => "SELECT tablename FROM pg_tables WHERE schemaname = 'public'",
+        Backend::Sqlite(..) => {
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        }
+    };
+    let tables = bed.texts(names).await;
+    assert!(tables.len() >= 6, "{tables:?}");
+    for table in tables {
+        let other = bed.unmigrated().await;
+        other.by_hand(&format!("CREATE TABLE {table} (theirs text)")).await.unwrap();
+        let refused = other.migrate().await.unwrap_err();
+        assert!(refused.to_string().contains(&table), "{table}: {refused:?}");
+    }
+}
+
 pub(super) async fn tables_of_another_program_are_refused_and_untouched(bed: &Bed) {
     let bed = bed.unmigrated().await;
     bed.by_hand(
@@ -37,13 +65,7 @@ pub(super) async fn tables_of_another_program_are_refused_and_untouched(bed: &Be
     )
     .await
     .unwrap();
-    let tables = match &bed.backend {
-        Backend::Postgres(..) => {
-            "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
-        }
-        Backend::Sqlite(..) => "SELECT count(*) FROM sqlite_schema",
-    };
-    let before = bed.number(tables).await;
+    let before = bed.number(objects(&bed)).await;
     for _ in 0..2 {
         let refused = bed.migrate().await.unwrap_err();
         let message = refused.to_string();
@@ -54,18 +76,49 @@ pub(super) async fn tables_of_another_program_are_refused_and_untouched(bed: &Be
         assert!(message.contains("nothing was changed"), "{message}");
         assert!(message.contains("tenant-service tenants import --from postgres://"), "{message}");
     }
-    assert_eq!(bed.number(tables).await, before);
+    assert_eq!(bed.number(objects(&bed)).await, before);
     assert_eq!(bed.number("SELECT count(*) FROM tenants").await, 1);
+}
 
-    // Somebody else's migrations don't make them ours.
-    bed.by_hand(
-        "CREATE TABLE _sqlx_migrations (version bigint PRIMARY KEY); \
-         INSERT INTO _sqlx_migrations VALUES (20200101)",
-    )
-    .await
-    .unwrap();
-    let refused = bed.migrate().await.unwrap_err();
-    assert!(matches!(refused, MigrateError::ForeignSchema { .. }), "{refused:?}");
+pub(super) async fn migrations_of_another_program_are_refused_and_untouched(bed: &Bed) {
+    let record = "CREATE TABLE _sqlx_migrations (version bigint, description text, checksum";
+    let bytes = match &bed.backend {
+        Backend::Postgres(..) => "bytea",
+        Backend::Sqlite(..) => "blob",
+    };
+    for (theirs, rows) in [
+        (
+            "CREATE TABLE _sqlx_migrations (version bigint); \
+          INSERT INTO _sqlx_migrations VALUES (1)"
+                .to_owned(),
+            1,
+        ),
+        (
+            "CREATE TABLE _sqlx_migrations (version text, description int, checksum int); \
+          INSERT INTO _sqlx_migrations VALUES ('x', 1, 1)"
+                .to_owned(),
+            1,
+        ),
+        // The library's own, with a migration that has the number of our first one.
+        (
+            format!(
+                "{record} {bytes}); INSERT INTO _sqlx_migrations VALUES (1, 'their first', '')"
+            ),
+            1,
+        ),
+        (format!("{record} {bytes}); CREATE TABLE tenants (id text)"), 0),
+    ] {
+        let bed = bed.unmigrated().await;
+        bed.by_hand(&theirs).await.unwrap();
+        let before = bed.number(objects(&bed)).await;
+        let refused = bed.migrate().await.unwrap_err();
+        assert!(matches!(refused, MigrateError::ForeignMigrations), "{theirs}: {refused:?}");
+        let message = refused.to_string();
+        assert!(message.contains("_sqlx_migrations"), "{message}");
+        assert!(message.contains("database of its own"), "{message}");
+        assert_eq!(bed.number(objects(&bed)).await, before);
+        assert_eq!(bed.number("SELECT count(*) FROM _sqlx_migrations").await, rows);
+    }
 }
 
 pub(super) async fn a_newer_schema_is_refused(bed: &Bed) {

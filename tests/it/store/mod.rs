@@ -5,6 +5,7 @@ mod credentials;
 mod direct;
 mod log;
 mod migrate;
+mod numbers;
 mod postgres;
 mod postgres_log;
 mod sqlite;
@@ -39,8 +40,11 @@ conformance! {
     tenants:
         a_tenant_is_found_by_each_of_its_names,
         absence_is_no_error,
+        a_tenant_is_created_with_its_credentials,
         a_duplicate_names_its_field_and_changes_nothing,
         a_patch_merges,
+        settings_that_grow_too_large_change_nothing,
+        settings_that_grow_at_once_are_bounded_as_well,
         a_patch_that_changes_nothing_logs_nothing,
         a_suspended_tenant_does_not_resolve,
         a_phone_that_moves_names_both_tenants,
@@ -56,17 +60,22 @@ conformance! {
         a_write_by_hand_is_logged,
         a_credential_that_moves_names_both_tenants,
         a_kind_of_a_newer_version_evicts_its_keys,
-        a_row_that_cannot_be_read_is_an_error,
+        a_row_that_cannot_be_read_is_an_error_of_its_own,
+        a_number_that_would_be_rounded_is_not_revealed,
         what_the_service_would_refuse_the_schema_refuses;
     log:
         the_log_holds_each_change_once,
         a_long_log_is_read_in_pages,
         pruning_leaves_a_horizon,
         rows_deleted_by_hand_move_the_horizon;
+    numbers:
+        a_number_keeps_its_digits;
     migrate:
         migrating_again_changes_nothing,
         replicas_may_migrate_at_once,
+        every_table_is_known_to_be_ours,
         tables_of_another_program_are_refused_and_untouched,
+        migrations_of_another_program_are_refused_and_untouched,
         a_newer_schema_is_refused,
         an_altered_schema_is_refused;
 }

@@ -157,18 +157,11 @@ async fn an_error_never_holds_what_was_sent() {
     bed.create("a", "1", "i1").await;
     // A character that JSON has and jsonb has not: the server's answer quotes the object.
     let value = json!({"access_token": "hunter2\0", "a": "hunter2"});
-    let credentials = Credentials::new(CredentialType::Whatsapp, value.clone());
-    if let Ok(credentials) = credentials {
-        let store = &bed.store;
-        let whatsapp = CredentialType::Whatsapp;
-        let refused = store.set_credentials(&tenant_id("a"), whatsapp, &credentials, None).await;
-        let refused = refused.unwrap_err();
-        assert!(matches!(refused, StoreError::Unexpected(_)), "{refused:?}");
-        assert!(!format!("{refused:?} {refused:#}").contains("hunter2"), "{refused:?}");
-    }
-    let mut tenant = new_tenant("b", "2", "i2");
-    tenant.settings = value.as_object().unwrap().clone();
-    let refused = bed.store.create_tenant(&tenant).await.unwrap_err();
+    // Past the checks of ours, which would refuse it.
+    let credentials = Credentials::from_stored(value.as_object().unwrap().clone());
+    let (store, id, whatsapp) = (&bed.store, tenant_id("a"), CredentialType::Whatsapp);
+    let refused = store.set_credentials(&id, whatsapp, &credentials, None).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unexpected(_)), "{refused:?}");
     assert!(!format!("{refused:?} {refused:#}").contains("hunter2"), "{refused:?}");
     // And it is of the schema's making, not of ours, that there is an error at all.
     assert!(format!("{refused:?}").contains("SQLSTATE 22P05"), "{refused:?}");
@@ -238,4 +231,39 @@ async fn a_read_only_database_is_not_migrated() {
     database(&bed).execute_as_admin(&sql).await;
     let refused = bed.migrate().await.unwrap_err();
     assert!(matches!(refused, MigrateError::ReadOnly), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_encoding_that_cannot_hold_every_text_is_refused() {
+    for encoding in ["SQL_ASCII", "LATIN1"] {
+        let database = harness::Postgres::shared().await.encoded_database(encoding).await;
+        let store = Postgres::connect(&SecretString::from(database.url.as_str()), 1).unwrap();
+        let refused = store.migrate().await.unwrap_err();
+        let named = matches!(&refused, MigrateError::Encoding { found } if found == encoding);
+        assert!(named && refused.to_string().contains("UTF8"), "{refused:?}");
+        let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+        assert_eq!(database.scalar::<i64>(tables).await, 0);
+    }
+}
+
+/// What the refusal of another program's migrations advises.
+#[tokio::test]
+async fn a_schema_of_ones_own_is_enough() {
+    let bed = Bed::postgres().await.unmigrated().await;
+    bed.by_hand("CREATE TABLE _sqlx_migrations (version bigint)").await.unwrap();
+    assert!(matches!(bed.migrate().await, Err(MigrateError::ForeignMigrations)));
+    let (role, name) = (harness::postgres::SERVICE, &database(&bed).name);
+    let own = format!(
+        "CREATE SCHEMA ours AUTHORIZATION {role}; \
+         ALTER ROLE {role} IN DATABASE {name} SET search_path = ours"
+    );
+    database(&bed).execute_as_admin(&own).await;
+    for _ in 0..2 {
+        bed.migrate().await.unwrap();
+    }
+    let head = bed.store.log_head().await.unwrap();
+    bed.create("a", "1", "i1").await;
+    assert_eq!(bed.since(&head.snapshot).await.len(), 1);
+    assert_eq!(bed.number("SELECT count(*) FROM ours.tenants").await, 1);
+    assert_eq!(bed.number("SELECT count(*) FROM public._sqlx_migrations").await, 0);
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tenant_service::domain::{
-    ChangeKind, CredentialType, Credentials, Edit, NewTenant, Status, TenantPatch,
+    ChangeKind, CredentialType, Credentials, Edit, Lookup, NewTenant, SETTINGS_DEPTH,
+    SETTINGS_LIMIT, Settings, Status, Tenant, TenantPatch,
 };
 use tenant_service::store::{Page, StoreError};
 
@@ -13,6 +14,18 @@ fn object(value: Value) -> Map<String, Value> {
     fields
 }
 
+/// What a look-up finds of this tenant.
+fn lookup(tenant: &Tenant) -> Lookup {
+    Lookup {
+        id: tenant.id.clone(),
+        name: tenant.name.clone(),
+        phone_number_id: tenant.phone_number_id.clone(),
+        genesys_integration_id: tenant.genesys_integration_id.clone(),
+        status: tenant.status,
+        revision: tenant.revision,
+    }
+}
+
 pub(super) async fn a_tenant_is_found_by_each_of_its_names(bed: &Bed) {
     let wanted = NewTenant {
         name: "Ünïcode & Söhne '\"".parse().unwrap(),
@@ -20,7 +33,7 @@ pub(super) async fn a_tenant_is_found_by_each_of_its_names(bed: &Bed) {
         display_phone_number: Some("+49 30 1".parse().unwrap()),
         genesys_org_id: Some("org".parse().unwrap()),
         genesys_region: Some("aps1".parse().unwrap()),
-        settings: object(json!({"a": {"b": [1, 2.5, null, "ß"]}})),
+        settings: Settings::new(object(json!({"a": {"b": [1, 2.5, null, "ß"]}}))).unwrap(),
         ..new_tenant("t1", "111", "i-1")
     };
     let created = bed.store.create_tenant(&wanted).await.unwrap();
@@ -34,7 +47,7 @@ pub(super) async fn a_tenant_is_found_by_each_of_its_names(bed: &Bed) {
     assert_eq!(tenant.genesys_integration_id, wanted.genesys_integration_id);
     assert_eq!(tenant.genesys_org_id.as_deref(), Some("org"));
     assert_eq!(tenant.genesys_region.as_deref(), Some("aps1.pure.cloud"));
-    assert_eq!(tenant.settings, wanted.settings);
+    assert_eq!(&tenant.settings, wanted.settings.as_object());
 
     assert_eq!(lines(&created.changes), ["tenant.created: integration:i-1 phone:111 tenant:t1"]);
     assert_eq!(created.changes[0].tenant_id.as_deref(), Some("t1"));
@@ -42,10 +55,10 @@ pub(super) async fn a_tenant_is_found_by_each_of_its_names(bed: &Bed) {
 
     let by_phone = bed.store.tenant_by_phone(&"111".parse().unwrap()).await.unwrap();
     let by_integration = bed.store.tenant_by_integration(&"i-1".parse().unwrap()).await.unwrap();
-    let by_id = bed.store.tenant(&tenant_id("t1")).await.unwrap();
-    for found in [by_phone, by_integration, by_id] {
-        assert_eq!(found.as_ref(), Some(tenant));
+    for found in [by_phone, by_integration] {
+        assert_eq!(found, Some(lookup(tenant)));
     }
+    assert_eq!(bed.store.tenant(&tenant_id("t1")).await.unwrap().as_ref(), Some(tenant));
     bed.store.ping().await.unwrap();
 }
 
@@ -66,6 +79,40 @@ pub(super) async fn absence_is_no_error(bed: &Bed) {
     bed.create("t1", "", "").await;
     assert!(!bed.store.is_empty().await.unwrap());
     assert!(bed.store.credentials(&tenant_id("t1"), whatsapp).await.unwrap().is_none());
+}
+
+pub(super) async fn a_tenant_is_created_with_its_credentials(bed: &Bed) {
+    let whatsapp = (CredentialType::Whatsapp, json!({"access_token": "made up", "n": [1.5]}));
+    let genesys = (CredentialType::Genesys, json!({"clientId": "c"}));
+    let credentials = [whatsapp, genesys]
+        .map(|(kind, value)| (kind, Credentials::new(kind, value).unwrap()))
+        .to_vec();
+    let wanted = NewTenant { credentials: credentials.clone(), ..new_tenant("t1", "1", "i1") };
+    let created = bed.store.create_tenant(&wanted).await.unwrap();
+    let keys = "integration:i1 phone:1 tenant:t1";
+    assert_eq!(
+        lines(&created.changes),
+        [
+            format!("tenant.created: {keys}"),
+            format!("credentials.updated v1: {keys} tenant:t1:credentials:whatsapp"),
+            format!("credentials.updated v1: {keys} tenant:t1:credentials:genesys"),
+        ]
+    );
+    assert_eq!(created.value.revision, created.changes[2].seq);
+    for (kind, credentials) in &credentials {
+        let found = bed.store.credentials(&created.value.id, *kind).await.unwrap().unwrap();
+        assert_eq!((found.version, &found.credentials), (1, credentials));
+    }
+    assert_eq!(bed.number("SELECT count(*) FROM tenant_credential_history").await, 0);
+
+    // Refused, it leaves nothing behind, nor touches what there is.
+    let before = bed.snapshot().await;
+    for (id, phone) in [("t1", "2"), ("t2", "1")] {
+        let again = NewTenant { credentials: credentials.clone(), ..new_tenant(id, phone, "") };
+        assert!(bed.store.create_tenant(&again).await.is_err(), "{id}");
+    }
+    assert_eq!(bed.since(&before).await, []);
+    assert_eq!(bed.number("SELECT count(*) FROM tenant_credentials").await, 2);
 }
 
 pub(super) async fn a_duplicate_names_its_field_and_changes_nothing(bed: &Bed) {
@@ -136,6 +183,56 @@ pub(super) async fn a_patch_merges(bed: &Bed) {
     let patch = TenantPatch { settings: Edit::Clear, ..TenantPatch::default() };
     let tenant = bed.store.patch_tenant(&created.id, &patch).await.unwrap().unwrap().value;
     assert_eq!(tenant.settings, Map::new());
+}
+
+/// Each patch is small, and what they come to is not.
+pub(super) async fn settings_that_grow_too_large_change_nothing(bed: &Bed) {
+    let id = bed.create("t1", "1", "i1").await.value.id;
+    let settings = |value| TenantPatch {
+        name: Some("New".parse().unwrap()),
+        settings: Edit::Set(object(value)),
+        ..TenantPatch::default()
+    };
+    let half = "x".repeat(SETTINGS_LIMIT / 2);
+    let first = bed.store.patch_tenant(&id, &settings(json!({"a": half}))).await;
+    let first = first.unwrap().unwrap().value;
+    let deep = (0..SETTINGS_DEPTH).fold(json!(1), |inner, _| json!([inner]));
+    for refused in [json!({"b": half}), json!({"b": deep})] {
+        let before = bed.snapshot().await;
+        let refused = bed.store.patch_tenant(&id, &settings(refused)).await.unwrap_err();
+        assert!(matches!(&refused, StoreError::Invalid(invalid) if invalid.field == "settings"));
+        assert_eq!(bed.since(&before).await, []);
+        assert_eq!(bed.store.tenant(&id).await.unwrap().as_ref(), Some(&first));
+    }
+    let swapped = bed.store.patch_tenant(&id, &settings(json!({"a": null, "b": half}))).await;
+    assert!(swapped.is_ok(), "what a patch removes makes room");
+
+    // Larger than is allowed, by hand: other fields can be patched, and the settings made smaller.
+    let large = json!({"a": "x".repeat(SETTINGS_LIMIT), "b": 1}).to_string();
+    bed.by_hand(&format!("UPDATE tenants SET settings = '{large}'")).await.unwrap();
+    let name = TenantPatch { name: Some("Newer".parse().unwrap()), ..TenantPatch::default() };
+    bed.store.patch_tenant(&id, &name).await.unwrap();
+    let still = bed.store.patch_tenant(&id, &settings(json!({"b": null}))).await;
+    assert!(matches!(still, Err(StoreError::Invalid(_))));
+    bed.store.patch_tenant(&id, &settings(json!({"a": null}))).await.unwrap();
+}
+
+/// Two at once, each of which fits what it saw: the second is judged by what the first has left.
+pub(super) async fn settings_that_grow_at_once_are_bounded_as_well(bed: &Bed) {
+    let id = bed.create("t1", "1", "i1").await.value.id;
+    let part = "x".repeat(SETTINGS_LIMIT / 4);
+    let patch = |number: usize| TenantPatch {
+        settings: Edit::Set(object(json!({ format!("key-{number}"): part }))),
+        ..TenantPatch::default()
+    };
+    let patches: Vec<_> = (0..8).map(patch).collect();
+    let all = patches.iter().map(|patch| bed.store.patch_tenant(&id, patch));
+    let outcomes = futures_util::future::join_all(all).await;
+    let refused = outcomes.iter().filter(|done| matches!(done, Err(StoreError::Invalid(_))));
+    assert_eq!((outcomes.iter().filter(|done| done.is_ok()).count(), refused.count()), (3, 5));
+    let stored = bed.store.tenant(&id).await.unwrap().unwrap().settings;
+    assert_eq!(stored.len(), 3);
+    assert!(Settings::new(stored).is_ok());
 }
 
 pub(super) async fn a_patch_that_changes_nothing_logs_nothing(bed: &Bed) {
