@@ -10,13 +10,14 @@ use super::{Cause, StoreError};
 
 /// Tables whose names are ours. Found in a database that we have not migrated, somebody else made
 /// them.
-pub(super) const TABLES: [&str; 6] = [
+pub(super) const TABLES: [&str; 7] = [
     "tenants",
     "tenant_credentials",
     "tenant_credential_history",
     "tenant_changes",
     "tenant_changes_incarnation",
     "tenant_changes_horizon",
+    "tenant_replicas",
 ];
 
 /// Where applied migrations are recorded: by the library's name for it, so that another program

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::coherence::{LogHead, Snapshot};
+use crate::coherence::{Instance, LogHead, Snapshot};
 use crate::domain::{
     Change, CredentialType, Credentials, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region,
     Status, Tenant, TenantId, TenantPatch,
@@ -182,9 +182,40 @@ pub trait ChangeLog: Send + Sync {
     async fn prune_log(&self, retention: Duration) -> StoreResult<Option<u64>>;
 }
 
+/// The row of a process that serves from cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replica {
+    /// The process.
+    pub instance: Instance,
+    /// Moves with each renewal.
+    pub renewals: i64,
+    /// It has applied every change that this snapshot sees.
+    pub applied: Snapshot,
+}
+
+/// The processes that serve from cache, as they say themselves.
+#[async_trait]
+pub trait Replicas: Send + Sync {
+    /// Enters this process, which has applied nothing yet.
+    async fn register(&self, instance: &str) -> StoreResult<()>;
+
+    /// Renews a row, durably, and says what its process has applied. `false`: the row is gone; it
+    /// was taken for dead.
+    async fn renew(&self, instance: &str, applied: &Snapshot) -> StoreResult<bool>;
+
+    /// The rows, and the head of the log that they speak of, both of one moment.
+    async fn replicas(&self) -> StoreResult<(LogHead, Vec<Replica>)>;
+
+    /// Takes the row of a process that has stopped serving from its cache.
+    async fn deregister(&self, instance: &str) -> StoreResult<()>;
+
+    /// Removes the row of a process that was taken for dead, unless it has been renewed since.
+    async fn bury(&self, instance: &str, renewals: i64) -> StoreResult<bool>;
+}
+
 /// All of it.
 #[async_trait]
-pub trait Store: Tenants + CredentialStore + ChangeLog {
+pub trait Store: Tenants + CredentialStore + ChangeLog + Replicas {
     /// Answers if the database does: for health checks.
     async fn ping(&self) -> StoreResult<()>;
 

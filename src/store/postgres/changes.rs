@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::{Connection, FromRow, PgConnection};
 
-use super::lease::{Lease, bounded_by};
+use super::lease::bounded_by;
 use super::{Postgres, bounded};
 use crate::coherence::{LogHead, LogIdentity, Snapshot};
 use crate::domain::Change;
@@ -50,6 +50,8 @@ macro_rules! with_head {
         )
     };
 }
+
+pub(super) use with_head;
 
 const HEAD: &str = with_head!(
     "pg_current_snapshot()",
@@ -126,7 +128,7 @@ const BATCH_ROWS: i64 = 5_000;
 const BATCHES: usize = 100;
 
 #[derive(FromRow, Default)]
-struct HeadRow {
+pub(super) struct HeadRow {
     snapshot: String,
     database: String,
     timeline: String,
@@ -178,13 +180,13 @@ impl PolledRow {
 #[async_trait]
 impl ChangeLog for Postgres {
     async fn log_head(&self) -> StoreResult<LogHead> {
-        let mut lease = Lease::new(self.log.acquire().await?);
+        let mut lease = self.log_lease().await?;
         let head = bounded("poll", head(&mut lease)).await;
         lease.settle(head)
     }
 
     async fn log_since(&self, seen: &Snapshot, page: Option<&LogPage>) -> StoreResult<LogRead> {
-        let mut lease = Lease::new(self.log.acquire().await?);
+        let mut lease = self.log_lease().await?;
         let read = bounded_by(LONGEST_READ, "poll", read(&mut lease, seen, page)).await;
         lease.settle(read)
     }

@@ -5,6 +5,7 @@ mod credentials;
 mod lease;
 mod migrate;
 mod notify;
+mod replicas;
 mod tenants;
 
 use std::fmt;
@@ -79,6 +80,8 @@ impl Postgres {
         let by_index = bounded.clone().options([
             ("enable_seqscan", "off".to_owned()),
             ("plan_cache_mode", "force_custom_plan".to_owned()),
+            // A renewal that a crash takes back would let a write count on what is no more.
+            ("synchronous_commit", "on".to_owned()),
             ("statement_timeout", changes::LONGEST_READ.as_millis().to_string()),
         ]);
         let log = pool_options(LOG_CONNECTIONS).connect_lazy_with(by_index);
@@ -111,6 +114,10 @@ impl Postgres {
 
     async fn lease(&self) -> StoreResult<Lease> {
         Ok(Lease::new(self.pool.acquire().await?))
+    }
+
+    async fn log_lease(&self) -> StoreResult<Lease> {
+        Ok(Lease::new(self.log.acquire().await?))
     }
 }
 

@@ -103,7 +103,7 @@ async fn between(
 }
 
 /// The head, and its last number; or of that page, if one was begun.
-async fn head(
+pub(super) async fn head(
     connection: &mut SqliteConnection,
     page: Option<&LogPage>,
 ) -> StoreResult<(LogHead, i64)> {

@@ -3,6 +3,7 @@
 mod changes;
 mod credentials;
 mod migrate;
+mod replicas;
 mod tenants;
 
 use std::path::{Path, PathBuf};

@@ -25,7 +25,8 @@ pub(super) async fn replicas_may_migrate_at_once(bed: &Bed) {
     for migrated in replicas.join_all().await {
         migrated.unwrap();
     }
-    assert_eq!(bed.number("SELECT count(*) FROM _sqlx_migrations").await, 1);
+    let twice = "SELECT count(*) - count(DISTINCT version) FROM _sqlx_migrations";
+    assert_eq!(bed.number(twice).await, 0);
     bed.create("a", "1", "i1").await;
 }
 
@@ -124,7 +125,7 @@ pub(super) async fn migrations_of_another_program_are_refused_and_untouched(bed:
 pub(super) async fn a_newer_schema_is_refused(bed: &Bed) {
     bed.by_hand(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-         SELECT 9999, 'of tomorrow', success, checksum, 0 FROM _sqlx_migrations",
+         SELECT 9999, 'of tomorrow', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
     )
     .await
     .unwrap();

@@ -8,6 +8,7 @@ mod migrate;
 mod numbers;
 mod postgres;
 mod postgres_log;
+mod replicas;
 mod sqlite;
 mod tenants;
 
@@ -70,6 +71,9 @@ conformance! {
         rows_deleted_by_hand_move_the_horizon;
     numbers:
         a_number_keeps_its_digits;
+    replicas:
+        a_replica_comes_renews_and_goes,
+        only_a_row_that_stands_still_is_buried;
     migrate:
         migrating_again_changes_nothing,
         replicas_may_migrate_at_once,

@@ -1,0 +1,102 @@
+//! The rows of the replicas in PostgreSQL.
+//!
+//! They are written on the connections of the poll, for a proof must not wait for a pool that writes
+//! exhaust; and read, by writes that wait for them, on that pool.
+
+use async_trait::async_trait;
+use sqlx::FromRow;
+
+use super::changes::{HeadRow, identity, with_head};
+use super::{Postgres, bounded};
+use crate::coherence::{LogHead, Snapshot};
+use crate::store::{Replica, Replicas, StoreError, StoreResult};
+
+const REGISTER: &str = "\
+    INSERT INTO tenant_replicas (instance, applied) VALUES ($1, '1:1:') \
+    ON CONFLICT (instance) DO UPDATE SET renewals = tenant_replicas.renewals + 1, applied = '1:1:'";
+const RENEW: &str = "\
+    UPDATE tenant_replicas SET renewals = renewals + 1, applied = $2::pg_snapshot \
+    WHERE instance = $1";
+const ROWS: &str = with_head!(
+    "pg_current_snapshot()",
+    "SELECT head.snapshot::text AS snapshot, head.database, head.timeline, head.pruned_below, \
+         r.instance, r.renewals, r.applied::text AS applied \
+     FROM head LEFT JOIN tenant_replicas r ON true ORDER BY r.instance"
+);
+const DEREGISTER: &str = "DELETE FROM tenant_replicas WHERE instance = $1";
+const BURY: &str = "DELETE FROM tenant_replicas WHERE instance = $1 AND renewals = $2";
+
+/// The head, and a row unless there is none.
+#[derive(FromRow)]
+struct Row {
+    #[sqlx(flatten)]
+    head: HeadRow,
+    instance: Option<String>,
+    renewals: Option<i64>,
+    applied: Option<String>,
+}
+
+#[async_trait]
+impl Replicas for Postgres {
+    async fn register(&self, instance: &str) -> StoreResult<()> {
+        let mut lease = self.log_lease().await?;
+        let done = bounded("register", async {
+            sqlx::query(REGISTER).bind(instance).execute(&mut *lease).await?;
+            Ok(())
+        })
+        .await;
+        lease.settle(done)
+    }
+
+    async fn renew(&self, instance: &str, applied: &Snapshot) -> StoreResult<bool> {
+        let mut lease = self.log_lease().await?;
+        let done = bounded("renew", async {
+            let renew = sqlx::query(RENEW).bind(instance).bind(applied.to_string());
+            Ok(renew.execute(&mut *lease).await?.rows_affected() == 1)
+        })
+        .await;
+        lease.settle(done)
+    }
+
+    async fn replicas(&self) -> StoreResult<(LogHead, Vec<Replica>)> {
+        let mut lease = self.lease().await?;
+        let read = bounded("replicas", async {
+            Ok(sqlx::query_as::<_, Row>(ROWS).fetch_all(&mut *lease).await?)
+        })
+        .await;
+        let (mut head, mut replicas) = (None, Vec::new());
+        for row in lease.settle(read)? {
+            head = Some(row.head);
+            if let (Some(instance), Some(renewals), Some(applied)) =
+                (row.instance, row.renewals, row.applied)
+            {
+                let applied = applied.parse();
+                let applied =
+                    applied.map_err(|_| StoreError::Corrupt("tenant_replicas.applied"))?;
+                replicas.push(Replica { instance, renewals, applied });
+            }
+        }
+        let head = head.ok_or(StoreError::Corrupt("tenant_changes_horizon: the row is gone"))?;
+        Ok((head.try_into()?, replicas))
+    }
+
+    async fn deregister(&self, instance: &str) -> StoreResult<()> {
+        let mut lease = self.log_lease().await?;
+        let done = bounded("deregister", async {
+            sqlx::query(DEREGISTER).bind(instance).execute(&mut *lease).await?;
+            Ok(())
+        })
+        .await;
+        lease.settle(done)
+    }
+
+    async fn bury(&self, instance: &str, renewals: i64) -> StoreResult<bool> {
+        let mut lease = self.log_lease().await?;
+        let done = bounded("bury", async {
+            let bury = sqlx::query(BURY).bind(instance).bind(renewals);
+            Ok(bury.execute(&mut *lease).await?.rows_affected() == 1)
+        })
+        .await;
+        lease.settle(done)
+    }
+}
