@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// How long requests in flight may take to finish. With what follows, it all ends within the 30 s
 /// that orchestrators usually give.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(20);
-/// How long writes whose clients have gone may then take to be told to everyone.
+/// How long writes whose clients have gone may then take to be told to everyone, and loads to end.
 pub const WRITES_PATIENCE: Duration = Duration::from_secs(4);
 /// How long background tasks may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(4);

@@ -16,6 +16,9 @@ use crate::telemetry::metrics::{
     CHANGE_PROPAGATION, CHANGES_DUPLICATE, CHANGES_RECEIVED, counter_of, histogram_of,
 };
 
+/// Changes that are applied together: their keys go to Redis in one round trip.
+pub(super) const BATCH: usize = 100;
+
 struct SourceStats {
     received: Counter,
     duplicate: Counter,
@@ -68,11 +71,6 @@ impl Applier {
     #[must_use]
     pub fn database(&self) -> Arc<str> {
         Arc::clone(&self.database.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// From now on the log of this database is followed.
-    pub(super) fn follow(&self, database: &str) {
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) = database.into();
     }
 
     /// The cache to which changes are applied.
@@ -130,7 +128,12 @@ impl Applier {
             return None;
         }
         let server = if new.iter().any(|(change, _)| change.kind == ChangeKind::Reset) {
-            self.drop_everything("the change log was told to reset").await;
+            tracing::warn!("a table was emptied; dropping everything that is cached");
+            if let Some(l2) = self.cache.l2() {
+                // On failure the next connection begins an epoch.
+                drop(l2.begin_epoch().await);
+            }
+            self.cache.clear(source);
             None
         } else {
             let keys: BTreeSet<&CacheKey> =
@@ -169,14 +172,14 @@ impl Applier {
         Some(revoked.server)
     }
 
-    /// Drops all that is cached: nothing is known of what changed.
-    pub async fn drop_everything(&self, why: &str) {
-        tracing::warn!(reason = why, "dropping everything that is cached");
+    /// Follows the log of this database from now on. All that is cached is dropped: nobody knows
+    /// what changed before.
+    pub(super) fn start_over(&self, database: &str) {
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) = database.into();
         if let Some(l2) = self.cache.l2() {
-            // On failure the next connection begins an epoch.
-            drop(l2.begin_epoch().await);
+            l2.start_over(database);
         }
-        self.cache.clear();
+        self.cache.clear(EvictedBy::Poll);
         self.recent().clear();
         self.last_seq.store(0, Ordering::Relaxed);
     }
@@ -206,5 +209,65 @@ impl Applier {
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::cache::{ByPhone, L1, Ttl, Via};
+
+    pub fn applier() -> Arc<Applier> {
+        let hour = Duration::from_hours(1);
+        let ttl = Ttl { present: hour, absent: hour };
+        let cache = Arc::new(Tiered::new(L1::new(1 << 20), None, ttl, TaskTracker::new()));
+        Arc::new(Applier::new(cache, "us".into(), "database"))
+    }
+
+    pub fn change(seq: i64) -> Change {
+        Change {
+            seq,
+            xid: seq.unsigned_abs(),
+            tenant_id: None,
+            kind: ChangeKind::TenantUpdated,
+            version: None,
+            keys: vec!["phone:1".parse().unwrap()],
+            occurred_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// Reads a phone that is nobody's; says from where that was learned.
+    async fn read(applier: &Applier) -> Via {
+        let load = || async { Ok(None) };
+        applier.cache.get(ByPhone("1".parse().unwrap()), load).await.unwrap().via
+    }
+
+    #[tokio::test]
+    async fn a_change_evicts_once() {
+        for kind in [ChangeKind::TenantUpdated, ChangeKind::Reset] {
+            let applier = applier();
+            let change = Change { kind, ..change(1) };
+            assert_eq!(read(&applier).await, Via::Store);
+            applier.apply(std::slice::from_ref(&change), EvictedBy::Redis, None).await;
+            assert_eq!(read(&applier).await, Via::Store, "{kind} evicts");
+            applier.apply(&[change], EvictedBy::Poll, None).await;
+            assert_eq!(read(&applier).await, Via::L1, "{kind} again does not");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_of_before_a_start_over_may_come_again() {
+        let applier = applier();
+        applier.apply(&[change(1)], EvictedBy::Poll, None).await;
+        assert_eq!(read(&applier).await, Via::Store);
+        applier.start_over("another");
+        assert_eq!(&*applier.database(), "another");
+        assert_eq!(read(&applier).await, Via::Store, "everything was dropped");
+        applier.apply(&[change(1)], EvictedBy::Poll, None).await;
+        assert_eq!(read(&applier).await, Via::Store, "it evicts like any other");
     }
 }

@@ -3,6 +3,7 @@
 mod eviction;
 pub mod fleet;
 pub mod gate;
+mod lease;
 mod moves;
 mod redis_loss;
 mod refill;
