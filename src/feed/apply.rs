@@ -1,6 +1,6 @@
 //! The one path by which a change takes effect on a replica, whatever brought it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -79,26 +79,32 @@ impl Applier {
         &self.cache
     }
 
-    /// Applies a change that a bus brought; asks for a poll where it shows that others are missing.
-    pub(super) async fn receive(&self, text: &str, source: EvictedBy) {
-        let Some(message) = Message::decode(text) else {
-            self.want_poll();
-            return;
-        };
-        if message.origin == self.origin {
-            return;
+    /// Applies what a bus brought; asks for a poll where it shows that other changes are missing.
+    pub(super) async fn receive(&self, texts: &[String], source: EvictedBy) {
+        let ours = self.database();
+        let mut numbers = Vec::with_capacity(texts.len());
+        // What was revoked on the same server goes together: usually all of it.
+        let mut by_server: BTreeMap<Option<String>, Vec<Change>> = BTreeMap::new();
+        for text in texts {
+            match Message::decode(text) {
+                Some(message) if message.origin == self.origin => {}
+                Some(Message { change, redis, database, .. }) if *database == *ours => {
+                    numbers.push(change.seq);
+                    by_server.entry(redis).or_default().push(change);
+                }
+                // None of ours; or of a database that shares our Redis; or ours was replaced: the
+                // log tells.
+                _ => self.want_poll(),
+            }
         }
-        let Message { change, redis, database, .. } = message;
-        if *database != *self.database() {
-            // Of a database that shares our Redis, or ours was replaced: the log tells.
-            self.want_poll();
-            return;
+        for (redis, changes) in by_server {
+            self.apply(&changes, source, redis.as_deref()).await;
         }
-        let seq = change.seq;
-        self.apply(&[change], source, redis.as_deref()).await;
-        let before = self.last_seq.fetch_max(seq, Ordering::Relaxed);
-        if seq > before + 1 {
-            self.want_poll();
+        for seq in numbers {
+            let before = self.last_seq.fetch_max(seq, Ordering::Relaxed);
+            if seq > before.saturating_add(1) {
+                self.want_poll();
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Caches, changes and evictions, over several replicas.
 
+mod burst;
 mod eviction;
 pub mod fleet;
 pub mod gate;
