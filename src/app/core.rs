@@ -31,8 +31,11 @@ pub struct Core {
     pub l2: Option<Arc<L2>>,
     /// LISTEN and NOTIFY, with Postgres.
     pub postgres: Option<PostgresFeed>,
-    /// Writes under way. (Loads need not be waited for.)
+    /// Writes under way.
     pub writes: TaskTracker,
+    /// Loads under way, also for clients that have gone. One may hold a lease in Redis, for which
+    /// other replicas wait.
+    pub loads: TaskTracker,
 }
 
 /// What the feed needs of Postgres.
@@ -66,7 +69,7 @@ impl Core {
         let (writes, loads) = (TaskTracker::new(), TaskTracker::new());
         let ttl = Ttl { present: cached.ttl, absent: cached.negative_ttl };
         let l1 = L1::new(cached.capacity);
-        let cache = Arc::new(Tiered::new(l1, l2.clone(), ttl, loads));
+        let cache = Arc::new(Tiered::new(l1, l2.clone(), ttl, loads.clone()));
         // Not INSTANCE_ID: two processes of one name must not ignore each other's changes.
         let origin = uuid::Uuid::new_v4().to_string();
         let applier = Arc::new(Applier::new(Arc::clone(&cache), origin, &database));
@@ -79,7 +82,7 @@ impl Core {
         };
         let publisher = Publisher::new(Arc::clone(&applier), queue);
         let service = Service::new(Arc::clone(&store), cache, publisher, writes.clone());
-        Ok(Self { store, service, applier, l2, postgres, writes })
+        Ok(Self { store, service, applier, l2, postgres, writes, loads })
     }
 
     /// Ends a core that serves nobody: finishes what was begun, tells what was queued.

@@ -16,7 +16,7 @@ const NOTICE: Duration = Duration::from_secs(3);
 /// How long requests in flight may then take to finish. With what follows, it all ends within the
 /// 30 s that orchestrators usually give.
 pub const DRAIN_PATIENCE: Duration = Duration::from_secs(17);
-/// How long writes whose clients have gone may then take to be told to everyone.
+/// How long writes whose clients have gone may then take to be told to everyone, and loads to end.
 pub const WRITES_PATIENCE: Duration = Duration::from_secs(4);
 /// How long background tasks may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(4);

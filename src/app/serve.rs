@@ -27,7 +27,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let recorder = metrics::install().context("installing the metrics recorder")?;
     let core = Core::build(&config.database, config.redis.as_ref(), &config.cache).await?;
     let mut lifecycle = Lifecycle::default();
-    let Core { store, service, applier, l2, postgres, writes } = core;
+    let Core { store, service, applier, l2, postgres, writes, loads } = core;
     let poll = PollTask::begin(Arc::clone(&store), Arc::clone(&applier), config.feed.poll_interval);
     // The baseline before anything is cached, and before Redis is believed.
     let poll = poll.await.context("reading the change log")?;
@@ -66,8 +66,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 
     let outcome = answer(listener, &config, &service, recorder, &mut lifecycle).await;
     writes.close();
-    if tokio::time::timeout(WRITES_PATIENCE, writes.wait()).await.is_err() {
-        tracing::warn!("writes took too long to finish and were cut off");
+    loads.close();
+    let finished = async { tokio::join!(writes.wait(), loads.wait()) };
+    if tokio::time::timeout(WRITES_PATIENCE, finished).await.is_err() {
+        tracing::warn!("writes or loads took too long to finish and were cut off");
     }
     lifecycle.stop().await;
     close_store(store.as_ref()).await;

@@ -91,6 +91,11 @@ impl TierStats {
         }
     }
 
+    /// The counters of evictions by this source, one of each kind.
+    pub fn evictions_by(&self, source: EvictedBy) -> [Counter; KeyKind::ALL.len()] {
+        self.evictions.each_ref().map(|by_source| by_source[source as usize].clone())
+    }
+
     pub fn fill(&self, stored: bool) {
         let counter = if stored { &self.stored } else { &self.refused };
         counter.increment(1);

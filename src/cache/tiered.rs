@@ -1,8 +1,10 @@
 //! The read path: L1, then L2, then the loader, at most one load of a key at a time.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -127,8 +129,8 @@ impl Tiered {
                     let (cache, key) = flight.land();
                     // The answer first: nobody waits for Redis to store it.
                     tell.send_replace(Some(result.clone()));
-                    if let (Some(lease), Ok((Cached::Document(document), _))) = (lease, result) {
-                        cache.fill_l2(&key, &lease, document.as_ref()).await;
+                    if let Some(lease) = lease {
+                        cache.use_lease(&key, &lease, result).await;
                     }
                 });
                 settled::<K>(told).await
@@ -151,9 +153,20 @@ impl Tiered {
         }
     }
 
-    /// Drops everything from L1.
-    pub fn clear(&self) {
-        self.l1.clear();
+    /// Evicts everything from L1. Counted are the entries a little later, by whoever frees them.
+    pub fn clear(&self, source: EvictedBy) {
+        let evicted = self.l1.clear();
+        let counters = self.l1_stats.evictions_by(source);
+        let free = move || {
+            let counts = evicted.free();
+            for (counter, entries) in counters.iter().zip(counts) {
+                counter.increment(entries);
+            }
+            let entries: u64 = counts.iter().sum();
+            tracing::info!(entries, "everything was dropped from memory");
+        };
+        // Nobody has to wait for it. Without a thread it is freed here and now, uncounted.
+        drop(std::thread::Builder::new().name("freeing".to_owned()).spawn(free));
     }
 
     /// The memory tier.
@@ -205,11 +218,16 @@ impl Tiered {
         L2Lookup::Nothing
     }
 
-    async fn fill_l2(&self, key: &CacheKey, lease: &Lease, document: Option<&Document>) {
+    /// Fills L2, or gives the lease back: other replicas wait for whoever holds it.
+    async fn use_lease(&self, key: &CacheKey, lease: &Lease, loaded: FlightResult) {
         let Some(l2) = &self.l2 else { return };
-        let ttl = self.ttl.jittered(document.is_some());
         // A failure has dropped the connection and said so.
-        if let Ok(stored) = l2.fill(key, lease, document, ttl).await {
+        let Ok((Cached::Document(document), _)) = loaded else {
+            drop(l2.release(key, lease).await);
+            return;
+        };
+        let ttl = self.ttl.jittered(document.is_some());
+        if let Ok(stored) = l2.fill(key, lease, document.as_ref(), ttl).await {
             self.l2_stats.fill(stored);
         }
     }
@@ -241,7 +259,11 @@ impl FlightGuard {
         };
         let result = match hit {
             Some(cached) => Ok((cached, Via::L2)),
-            None => load.await.map(|value| (K::wrap(value), Via::Store)),
+            // A loader that panics has failed like any other: the hook has logged where.
+            None => match AssertUnwindSafe(load).catch_unwind().await {
+                Ok(loaded) => loaded.map(|value| (K::wrap(value), Via::Store)),
+                Err(_) => Err(LoadError::Failed("the load panicked".into())),
+            },
         };
         if let Ok((cached, _)) = &result {
             let ttl = self.cache.ttl.jittered(cached.is_present());
@@ -263,14 +285,14 @@ impl Drop for FlightGuard {
     }
 }
 
-/// Waits for a load; one that died without a result has panicked, and its panic was logged.
+/// Waits for a load; one that died without a result was cut off by the end of the process.
 async fn settled<K: TypedKey>(mut handle: FlightHandle) -> Result<Found<K::Value>, LoadError> {
     let result = match handle.wait_for(Option::is_some).await {
         Ok(result) => (*result).clone(),
         Err(_) => None,
     };
     let (cached, via) =
-        result.unwrap_or_else(|| Err(LoadError::Failed("the load panicked".into())))?;
+        result.unwrap_or_else(|| Err(LoadError::Failed("the load was cut off".into())))?;
     typed::<K>(cached, via)
 }
 

@@ -1,6 +1,6 @@
 //! The one path by which a change takes effect on a replica, whatever brought it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -15,6 +15,9 @@ use crate::domain::{CacheKey, Change, ChangeKind};
 use crate::telemetry::metrics::{
     CHANGE_PROPAGATION, CHANGES_DUPLICATE, CHANGES_RECEIVED, counter_of, histogram_of,
 };
+
+/// Changes that are applied together: their keys go to Redis in one round trip.
+pub(super) const BATCH: usize = 100;
 
 struct SourceStats {
     received: Counter,
@@ -70,37 +73,38 @@ impl Applier {
         Arc::clone(&self.database.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From now on the log of this database is followed.
-    pub(super) fn follow(&self, database: &str) {
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) = database.into();
-    }
-
     /// The cache to which changes are applied.
     #[must_use]
     pub const fn cache(&self) -> &Arc<Tiered> {
         &self.cache
     }
 
-    /// Applies a change that a bus brought; asks for a poll where it shows that others are missing.
-    pub(super) async fn receive(&self, text: &str, source: EvictedBy) {
-        let Some(message) = Message::decode(text) else {
-            self.want_poll();
-            return;
-        };
-        if message.origin == self.origin {
-            return;
+    /// Applies what a bus brought; asks for a poll where it shows that other changes are missing.
+    pub(super) async fn receive(&self, texts: &[String], source: EvictedBy) {
+        let ours = self.database();
+        let mut numbers = Vec::with_capacity(texts.len());
+        // What was revoked on the same server goes together: usually all of it.
+        let mut by_server: BTreeMap<Option<String>, Vec<Change>> = BTreeMap::new();
+        for text in texts {
+            match Message::decode(text) {
+                Some(message) if message.origin == self.origin => {}
+                Some(Message { change, redis, database, .. }) if *database == *ours => {
+                    numbers.push(change.seq);
+                    by_server.entry(redis).or_default().push(change);
+                }
+                // None of ours; or of a database that shares our Redis; or ours was replaced: the
+                // log tells.
+                _ => self.want_poll(),
+            }
         }
-        let Message { change, redis, database, .. } = message;
-        if *database != *self.database() {
-            // Of a database that shares our Redis, or ours was replaced: the log tells.
-            self.want_poll();
-            return;
+        for (redis, changes) in by_server {
+            self.apply(&changes, source, redis.as_deref()).await;
         }
-        let seq = change.seq;
-        self.apply(&[change], source, redis.as_deref()).await;
-        let before = self.last_seq.fetch_max(seq, Ordering::Relaxed);
-        if seq > before + 1 {
-            self.want_poll();
+        for seq in numbers {
+            let before = self.last_seq.fetch_max(seq, Ordering::Relaxed);
+            if seq > before.saturating_add(1) {
+                self.want_poll();
+            }
         }
     }
 
@@ -130,7 +134,12 @@ impl Applier {
             return None;
         }
         let server = if new.iter().any(|(change, _)| change.kind == ChangeKind::Reset) {
-            self.drop_everything("the change log was told to reset").await;
+            tracing::warn!("a table was emptied; dropping everything that is cached");
+            if let Some(l2) = self.cache.l2() {
+                // On failure the next connection begins an epoch.
+                drop(l2.begin_epoch().await);
+            }
+            self.cache.clear(source);
             None
         } else {
             let keys: BTreeSet<&CacheKey> =
@@ -169,14 +178,14 @@ impl Applier {
         Some(revoked.server)
     }
 
-    /// Drops all that is cached: nothing is known of what changed.
-    pub async fn drop_everything(&self, why: &str) {
-        tracing::warn!(reason = why, "dropping everything that is cached");
+    /// Follows the log of this database from now on. All that is cached is dropped: nobody knows
+    /// what changed before.
+    pub(super) fn start_over(&self, database: &str) {
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) = database.into();
         if let Some(l2) = self.cache.l2() {
-            // On failure the next connection begins an epoch.
-            drop(l2.begin_epoch().await);
+            l2.start_over(database);
         }
-        self.cache.clear();
+        self.cache.clear(EvictedBy::Poll);
         self.recent().clear();
         self.last_seq.store(0, Ordering::Relaxed);
     }
@@ -206,5 +215,65 @@ impl Applier {
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::cache::{ByPhone, L1, Ttl, Via};
+
+    pub fn applier() -> Arc<Applier> {
+        let hour = Duration::from_hours(1);
+        let ttl = Ttl { present: hour, absent: hour };
+        let cache = Arc::new(Tiered::new(L1::new(1 << 20), None, ttl, TaskTracker::new()));
+        Arc::new(Applier::new(cache, "us".into(), "database"))
+    }
+
+    pub fn change(seq: i64) -> Change {
+        Change {
+            seq,
+            xid: seq.unsigned_abs(),
+            tenant_id: None,
+            kind: ChangeKind::TenantUpdated,
+            version: None,
+            keys: vec!["phone:1".parse().unwrap()],
+            occurred_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// Reads a phone that is nobody's; says from where that was learned.
+    async fn read(applier: &Applier) -> Via {
+        let load = || async { Ok(None) };
+        applier.cache.get(ByPhone("1".parse().unwrap()), load).await.unwrap().via
+    }
+
+    #[tokio::test]
+    async fn a_change_evicts_once() {
+        for kind in [ChangeKind::TenantUpdated, ChangeKind::Reset] {
+            let applier = applier();
+            let change = Change { kind, ..change(1) };
+            assert_eq!(read(&applier).await, Via::Store);
+            applier.apply(std::slice::from_ref(&change), EvictedBy::Redis, None).await;
+            assert_eq!(read(&applier).await, Via::Store, "{kind} evicts");
+            applier.apply(&[change], EvictedBy::Poll, None).await;
+            assert_eq!(read(&applier).await, Via::L1, "{kind} again does not");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_of_before_a_start_over_may_come_again() {
+        let applier = applier();
+        applier.apply(&[change(1)], EvictedBy::Poll, None).await;
+        assert_eq!(read(&applier).await, Via::Store);
+        applier.start_over("another");
+        assert_eq!(&*applier.database(), "another");
+        assert_eq!(read(&applier).await, Via::Store, "everything was dropped");
+        applier.apply(&[change(1)], EvictedBy::Poll, None).await;
+        assert_eq!(read(&applier).await, Via::Store, "it evicts like any other");
     }
 }

@@ -8,6 +8,7 @@
 //! it; every replica's [`Applier`] evicts.
 
 mod apply;
+mod intake;
 mod notify;
 mod poll;
 mod proof;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::intake::{Intake, intake};
 use super::{Applier, Backoff, CHANNEL, HEARTBEAT, HEARTBEAT_PATIENCE, connected};
 use crate::cache::EvictedBy;
 use crate::store::{Postgres, StoreError};
@@ -94,7 +95,7 @@ impl NotifyTask {
     }
 }
 
-/// Listens and applies what arrives.
+/// Listens, and has applied what arrives.
 pub struct ListenTask {
     /// Where to listen: on a direct connection, not through a transaction pooler.
     pub postgres: Postgres,
@@ -105,10 +106,12 @@ pub struct ListenTask {
 impl ListenTask {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        stop.run_until_cancelled(self.keep_listening()).await;
+        let (intake, waiting) = intake(&self.applier, EvictedBy::Notify);
+        let work = async { tokio::join!(self.keep_listening(intake), waiting.apply()) };
+        stop.run_until_cancelled(work).await;
     }
 
-    async fn keep_listening(&self) {
+    async fn keep_listening(&self, intake: Intake) {
         let (mut backoff, mut said) = (Backoff::new(), false);
         // Heard by this listener alone: proof that what is sent arrives.
         let beat = format!("tenant_beat_{:016x}", fastrand::u64(..));
@@ -121,7 +124,7 @@ impl ListenTask {
                     // What was sent while nobody listened is in the log.
                     self.applier.want_poll();
                     let since = Instant::now();
-                    self.listen(&mut listener, &beat).await;
+                    listen(&mut listener, &beat, &intake).await;
                     self.applier.want_poll();
                     backoff.reset_after(since.elapsed());
                     tracing::warn!("LISTEN connection lost; changes arrive by the other sources");
@@ -150,44 +153,43 @@ impl ListenTask {
         listener.listen_all([CHANNEL, beat]).await?;
         Ok(listener)
     }
+}
 
-    /// Applies notifications until the connection is lost, which `try_recv` tells by `None` or by
-    /// an error, and a half-open connection by nothing at all: hence the beat.
-    async fn listen(&self, listener: &mut PgListener, beat: &str) {
-        loop {
-            match tokio::time::timeout(HEARTBEAT, listener.try_recv()).await {
-                Ok(Ok(Some(notification))) => self.receive(&notification).await,
-                Ok(Ok(None) | Err(_)) => return,
-                Err(_) => {
-                    let answered = self.beat(listener, beat);
-                    if !matches!(tokio::time::timeout(HEARTBEAT_PATIENCE, answered).await, Ok(true))
-                    {
-                        return;
-                    }
+/// Takes notifications until the connection is lost, which `try_recv` tells by `None` or by an
+/// error, and a half-open connection by nothing at all: hence the beat.
+async fn listen(listener: &mut PgListener, beat: &str, intake: &Intake) {
+    loop {
+        match tokio::time::timeout(HEARTBEAT, listener.try_recv()).await {
+            Ok(Ok(Some(notification))) => take(&notification, intake),
+            Ok(Ok(None) | Err(_)) => return,
+            Err(_) => {
+                let answered = self::beat(listener, beat, intake);
+                if !matches!(tokio::time::timeout(HEARTBEAT_PATIENCE, answered).await, Ok(true)) {
+                    return;
                 }
             }
         }
     }
+}
 
-    /// Notifies itself and waits until that arrives, applying what comes before.
-    async fn beat(&self, listener: &mut PgListener, beat: &str) -> bool {
-        let sent = sqlx::query("SELECT pg_notify($1, '')").bind(beat).execute(&mut *listener).await;
-        if sent.is_err() {
-            return false;
-        }
-        loop {
-            match listener.try_recv().await {
-                Ok(Some(notification)) if notification.channel() == beat => return true,
-                Ok(Some(notification)) => self.receive(&notification).await,
-                Ok(None) | Err(_) => return false,
-            }
+/// Notifies itself and waits until that arrives, taking what comes before.
+async fn beat(listener: &mut PgListener, beat: &str, intake: &Intake) -> bool {
+    let sent = sqlx::query("SELECT pg_notify($1, '')").bind(beat).execute(&mut *listener).await;
+    if sent.is_err() {
+        return false;
+    }
+    loop {
+        match listener.try_recv().await {
+            Ok(Some(notification)) if notification.channel() == beat => return true,
+            Ok(Some(notification)) => take(&notification, intake),
+            Ok(None) | Err(_) => return false,
         }
     }
+}
 
-    async fn receive(&self, notification: &PgNotification) {
-        if notification.channel() == CHANNEL {
-            // `POLL_NOW` decodes as no message, which asks for a poll.
-            self.applier.receive(notification.payload(), EvictedBy::Notify).await;
-        }
+fn take(notification: &PgNotification, intake: &Intake) {
+    if notification.channel() == CHANNEL {
+        // `POLL_NOW` decodes as no message, which asks for a poll.
+        intake.take(notification.payload().to_owned());
     }
 }

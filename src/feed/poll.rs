@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::apply::BATCH;
 use super::{Applier, Proof, connected};
 use crate::cache::EvictedBy;
 use crate::coherence::{Cursor, Restart};
@@ -13,9 +14,6 @@ use crate::telemetry::logging::chain;
 
 /// Polls that pushes ask for keep at least this distance.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
-
-/// Changes that are applied together: their keys go to Redis in one round trip.
-const BATCH: usize = 100;
 
 /// Reads the change log, at an interval and whenever a push shows that something is missing.
 pub struct PollTask {
@@ -97,9 +95,8 @@ impl PollTask {
         tracing::error!(reason = %why, "the change log does not go on where it was left");
         // The new baseline first: a change between it and the drop is in the next poll.
         let head = self.store.log_head().await?;
-        self.applier.follow(&head.identity.database);
+        self.applier.start_over(&head.identity.database);
         self.cursor = Cursor::starting_at(head);
-        self.applier.drop_everything(&why.to_string()).await;
         Ok(())
     }
 

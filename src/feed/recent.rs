@@ -6,7 +6,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::domain::Change;
 
 /// What tells one change from another. Not its number alone: a message on a bus may have been made
-/// up, or come from another log, and must not pass for the change of that number in ours.
+/// up, or come from another log, and must not pass for the change of that number in ours. Number,
+/// transaction and keys of the next change can be guessed, or be given twice by a server that lost
+/// the first; the microsecond of its writing can't.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u64);
 
@@ -14,7 +16,7 @@ impl Fingerprint {
     /// Of this change.
     pub fn of(change: &Change) -> Self {
         let mut hasher = DefaultHasher::new();
-        (change.seq, change.xid, &change.keys).hash(&mut hasher);
+        (change.seq, change.xid, change.occurred_at, &change.keys).hash(&mut hasher);
         Self(hasher.finish())
     }
 }
@@ -109,8 +111,11 @@ mod tests {
         };
         let forged = Change { keys: Vec::new(), ..change.clone() };
         let other_log = Change { xid: 3, ..change.clone() };
+        let later = jiff::Timestamp::from_microsecond(1).unwrap();
+        let guessed = Change { occurred_at: later, ..change.clone() };
         assert_eq!(Fingerprint::of(&change), Fingerprint::of(&change.clone()));
         assert_ne!(Fingerprint::of(&change), Fingerprint::of(&forged));
         assert_ne!(Fingerprint::of(&change), Fingerprint::of(&other_log));
+        assert_ne!(Fingerprint::of(&change), Fingerprint::of(&guessed));
     }
 }

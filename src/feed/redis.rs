@@ -7,12 +7,13 @@ use redis::aio::{PubSubSink, PubSubStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::intake::{Intake, intake};
 use super::{Applier, Backoff, CHANNEL, HEARTBEAT, HEARTBEAT_PATIENCE, connected};
 use crate::cache::EvictedBy;
 use crate::cache::l2::L2;
 use crate::telemetry::logging::chain;
 
-/// Stays subscribed and applies what arrives.
+/// Stays subscribed, and has applied what arrives.
 pub struct SubscribeTask {
     /// The server, and the prefix of its channels.
     pub l2: Arc<L2>,
@@ -23,10 +24,12 @@ pub struct SubscribeTask {
 impl SubscribeTask {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        stop.run_until_cancelled(self.keep_subscribed()).await;
+        let (intake, waiting) = intake(&self.applier, EvictedBy::Redis);
+        let work = async { tokio::join!(self.keep_subscribed(intake), waiting.apply()) };
+        stop.run_until_cancelled(work).await;
     }
 
-    async fn keep_subscribed(&self) {
+    async fn keep_subscribed(&self, intake: Intake) {
         let (mut backoff, mut said) = (Backoff::new(), false);
         loop {
             let subscribed = tokio::time::timeout(HEARTBEAT_PATIENCE, self.subscribe()).await;
@@ -37,7 +40,7 @@ impl SubscribeTask {
                     // What was published while nobody listened is in the log.
                     self.applier.want_poll();
                     let since = Instant::now();
-                    self.listen(sink, stream).await;
+                    self.listen(sink, stream, &intake).await;
                     self.applier.want_poll();
                     backoff.reset_after(since.elapsed());
                     tracing::warn!("Redis subscription lost; changes arrive by the other sources");
@@ -64,13 +67,13 @@ impl SubscribeTask {
         Ok((sink, stream))
     }
 
-    /// Applies messages until the connection ends. (Its stream simply ends with it, and a half-open
+    /// Takes messages until the connection ends. (Its stream simply ends with it, and a half-open
     /// connection never does: hence the ping.)
-    async fn listen(&self, mut sink: PubSubSink, mut stream: PubSubStream) {
+    async fn listen(&self, mut sink: PubSubSink, mut stream: PubSubStream, intake: &Intake) {
         loop {
             match tokio::time::timeout(HEARTBEAT, stream.next()).await {
                 Ok(Some(message)) => match message.get_payload::<String>() {
-                    Ok(text) => self.applier.receive(&text, EvictedBy::Redis).await,
+                    Ok(text) => intake.take(text),
                     Err(_) => self.applier.want_poll(),
                 },
                 Ok(None) => return,

@@ -15,7 +15,8 @@ use super::requests;
 pub const CACHE_REQUESTS: &str = "tenant_cache_requests_total";
 /// Results of loads that were stored, or refused because an eviction overtook them.
 pub const CACHE_FILLS: &str = "tenant_cache_fills_total";
-/// Entries removed, by `tier`, `kind` and the `source` whose delivery removed them.
+/// Entries removed, by `tier`, `kind` and the `source` whose delivery removed them. Those of a drop
+/// of everything too, once they are freed.
 pub const CACHE_EVICTIONS: &str = "tenant_cache_evictions_total";
 /// Entries held, by `tier`.
 pub const CACHE_ENTRIES: &str = "tenant_cache_entries";

@@ -14,7 +14,7 @@ mod scripts;
 mod session;
 mod supervise;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -65,9 +65,16 @@ pub enum L2Read {
 pub struct L2 {
     client: redis::Client,
     prefix: String,
-    epoch_key: String,
-    session: Mutex<Option<Arc<Session>>>,
+    current: Mutex<Current>,
     lost: Notify,
+}
+
+/// What is followed, and the connection on which it is. They change together: a connection's epoch
+/// is that of one database.
+#[derive(Debug)]
+struct Current {
+    epoch_key: String,
+    session: Option<Arc<Session>>,
 }
 
 impl L2 {
@@ -75,12 +82,19 @@ impl L2 {
     /// Entries of another `database` are misses, should two share a prefix.
     #[must_use]
     pub fn new(client: redis::Client, prefix: &str, database: &str) -> Self {
-        Self {
-            client,
-            prefix: prefix.to_owned(),
-            epoch_key: format!("{prefix}tenant-service:epoch:{database}"),
-            session: Mutex::new(None),
-            lost: Notify::new(),
+        let current = Current { epoch_key: epoch_key(prefix, database), session: None };
+        Self { client, prefix: prefix.to_owned(), current: current.into(), lost: Notify::new() }
+    }
+
+    /// Drops the connection, for nobody knows what was missed, and serves `database` from the next
+    /// one on.
+    pub fn start_over(&self, database: &str) {
+        let mut current = self.current();
+        current.epoch_key = epoch_key(&self.prefix, database);
+        let dropped = current.session.take();
+        drop(current);
+        if dropped.is_some() {
+            self.lost.notify_one();
         }
     }
 
@@ -102,7 +116,7 @@ impl L2 {
     /// Redis is out of reach: do without.
     pub async fn get_or_lease(&self, key: &CacheKey) -> Result<L2Read, L2Error> {
         let session = self.trusted()?;
-        let names = (self.name(key), self.epoch_key.as_str());
+        let names = (self.name(key), session.epoch_key.as_str());
         self.bounded(&session, scripts::get_or_lease(session.connection(), names)).await
     }
 
@@ -117,10 +131,23 @@ impl L2 {
         document: Option<&Document>,
         ttl: Duration,
     ) -> Result<bool, L2Error> {
-        let Some(value) = codec::encode(document, &lease.epoch) else { return Ok(false) };
+        let Some(value) = codec::encode(document, &lease.epoch) else {
+            self.release(key, lease).await?;
+            return Ok(false);
+        };
         let session = self.trusted()?;
         let fill = scripts::fill(session.connection(), self.name(key), lease, value, ttl);
         self.bounded(&session, fill).await
+    }
+
+    /// Gives a lease back under which nothing was loaded, so that nobody waits for it to end.
+    ///
+    /// # Errors
+    /// Redis is out of reach; the next connection's epoch ends the lease.
+    pub async fn release(&self, key: &CacheKey, lease: &Lease) -> Result<(), L2Error> {
+        let session = self.trusted()?;
+        let release = scripts::release(session.connection(), self.name(key), lease);
+        self.bounded(&session, release).await
     }
 
     /// Revokes values and leases, and says on which server, and of each key whether a value was
@@ -132,7 +159,7 @@ impl L2 {
     pub async fn revoke(&self, keys: &[CacheKey]) -> Result<Option<Revoked>, L2Error> {
         let Some(session) = self.session() else { return Ok(None) };
         let names = keys.iter().map(|key| self.name(key)).collect();
-        let revoke = scripts::revoke(session.connection(), names, &self.epoch_key);
+        let revoke = scripts::revoke(session.connection(), names, &session.epoch_key);
         let removed = self.bounded(&session, revoke).await?;
         Ok(Some(Revoked { server: session.server.clone(), removed }))
     }
@@ -143,8 +170,7 @@ impl L2 {
     /// Redis is out of reach; its next connection begins a new epoch anyway.
     pub async fn begin_epoch(&self) -> Result<(), L2Error> {
         let Some(session) = self.session() else { return Ok(()) };
-        let begin = session::begin_epoch(session.connection(), &self.epoch_key);
-        self.bounded(&session, begin).await
+        self.bounded(&session, session.begin_epoch()).await
     }
 
     /// Publishes a message.
@@ -174,8 +200,12 @@ impl L2 {
         format!("{}{key}", self.prefix)
     }
 
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn session(&self) -> Option<Arc<Session>> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current().session.clone()
     }
 
     fn trusted(&self) -> Result<Arc<Session>, L2Error> {
@@ -197,14 +227,18 @@ impl L2 {
     }
 
     fn drop_session(&self, failed: &Arc<Session>, why: &L2Error) {
-        let mut current = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_some_and(|session| Arc::ptr_eq(session, failed)) {
-            *current = None;
+        let mut current = self.current();
+        if current.session.as_ref().is_some_and(|session| Arc::ptr_eq(session, failed)) {
+            current.session = None;
             drop(current);
             tracing::warn!(reason = chain(why), "Redis connection dropped; serving without it");
             self.lost.notify_one();
         }
     }
+}
+
+fn epoch_key(prefix: &str, database: &str) -> String {
+    format!("{prefix}tenant-service:epoch:{database}")
 }
 
 /// What [`L2::revoke`] did.

@@ -11,6 +11,8 @@ use super::{L2Read, LEASE_LIFE, codec};
 static GET_OR_LEASE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("scripts/get_or_lease.lua")));
 static FILL: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/fill.lua")));
+static RELEASE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/release.lua")));
 static REVOKE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/revoke.lua")));
 
 /// The right to fill one key once.
@@ -24,7 +26,7 @@ pub struct Lease {
 
 /// Has the server know the scripts, so that each call sends only their hash.
 pub async fn load(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    for script in [&GET_OR_LEASE, &FILL, &REVOKE] {
+    for script in [&GET_OR_LEASE, &FILL, &RELEASE, &REVOKE] {
         script.load_async(connection).await?;
     }
     Ok(())
@@ -74,6 +76,14 @@ pub async fn fill(
         .arg(millis(ttl))
         .invoke_async(&mut connection)
         .await
+}
+
+pub async fn release(
+    mut connection: MultiplexedConnection,
+    name: String,
+    lease: &Lease,
+) -> RedisResult<()> {
+    RELEASE.key(name).arg(&lease.placeholder).invoke_async(&mut connection).await
 }
 
 pub async fn revoke(

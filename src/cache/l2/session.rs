@@ -21,19 +21,28 @@ pub struct Session {
     connection: MultiplexedConnection,
     /// What the keys of a change are revoked on: see [`identify`].
     pub server: String,
+    /// Where the epoch of the database stands that is served on it.
+    pub epoch_key: String,
     trusted: AtomicBool,
 }
 
+/// A connection, and the server at its other end, before it is used.
+pub type Opened = (MultiplexedConnection, String);
+
+/// Connects. The caller bounds how long that may take.
+pub async fn open(client: &redis::Client, prefix: &str) -> RedisResult<Opened> {
+    // Each call on it is bounded by whoever makes it.
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+    let server = identify(&mut connection, client, prefix).await?;
+    scripts::load(&mut connection).await?;
+    Ok((connection, server))
+}
+
 impl Session {
-    /// Connects. The caller bounds how long that may take.
-    pub async fn open(client: &redis::Client, prefix: &str) -> RedisResult<Self> {
-        // Each call on it is bounded by whoever makes it.
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let server = identify(&mut connection, client, prefix).await?;
-        scripts::load(&mut connection).await?;
-        Ok(Self { connection, server, trusted: AtomicBool::new(false) })
+    pub fn new((connection, server): Opened, epoch_key: String) -> Self {
+        Self { connection, server, epoch_key, trusted: AtomicBool::new(false) }
     }
 
     pub fn connection(&self) -> MultiplexedConnection {
@@ -44,18 +53,16 @@ impl Session {
         self.trusted.load(Ordering::Acquire)
     }
 
+    /// Sets a fresh epoch: every entry of another one is a miss from now on.
+    pub async fn begin_epoch(&self) -> RedisResult<()> {
+        let set = redis::cmd("SET").arg(&self.epoch_key).arg(scripts::token()).to_owned();
+        set.query_async(&mut self.connection()).await
+    }
+
     /// Its epoch has begun.
     pub fn trust(&self) {
         self.trusted.store(true, Ordering::Release);
     }
-}
-
-/// Sets a fresh epoch: every entry of another one is a miss from now on.
-pub async fn begin_epoch(
-    mut connection: MultiplexedConnection,
-    epoch_key: &str,
-) -> RedisResult<()> {
-    redis::cmd("SET").arg(epoch_key).arg(scripts::token()).query_async(&mut connection).await
 }
 
 /// The server and where on it our keys are. Two replicas that find the same revoke the same keys.

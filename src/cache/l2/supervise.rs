@@ -1,11 +1,11 @@
 //! Keeps Redis connected.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::session::{Session, begin_epoch, identify};
+use super::session::{self, Session, identify};
 use super::{L2, L2Error};
 use crate::telemetry::logging::chain;
 
@@ -45,14 +45,19 @@ impl L2 {
     /// # Errors
     /// Redis is out of reach, or is a replica.
     pub async fn connect(&self) -> Result<(), L2Error> {
-        let open = Session::open(&self.client, &self.prefix);
-        let session = match tokio::time::timeout(CONNECT_TIMEOUT, open).await {
-            Ok(opened) => Arc::new(opened.map_err(L2Error::Redis)?),
+        let open = session::open(&self.client, &self.prefix);
+        let opened = match tokio::time::timeout(CONNECT_TIMEOUT, open).await {
+            Ok(opened) => opened.map_err(L2Error::Redis)?,
             Err(_) => return Err(L2Error::Timeout),
         };
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&session));
+        let session = {
+            let mut current = self.current();
+            let session = Arc::new(Session::new(opened, current.epoch_key.clone()));
+            current.session = Some(Arc::clone(&session));
+            session
+        };
         // On failure it is dropped without ever having been trusted.
-        self.bounded(&session, begin_epoch(session.connection(), &self.epoch_key)).await?;
+        self.bounded(&session, session.begin_epoch()).await?;
         session.trust();
         tracing::info!("connected to Redis");
         Ok(())

@@ -87,3 +87,35 @@ async fn one_write_evicts_one_tenant_everywhere() {
         assert_eq!(redis.command_count(command).await, 0, "{command}");
     }
 }
+
+/// What a truncation drops is counted like what any other change evicts.
+#[tokio::test]
+async fn a_truncation_evicts_everything_and_counts_it() {
+    const WARM: usize = 20;
+    let database = Postgres::database().await;
+    insert_tenants(&database, WARM).await;
+    let Fleet { replicas, database, redis: _redis } = Fleet::on(database).await;
+    for replica in &replicas {
+        for n in 1..=WARM {
+            replica.get(&by_phone(n)).await.expecting(200);
+        }
+        for n in 1..=5 {
+            replica.get(&by_integration(n)).await.expecting(200);
+        }
+        replica.get(&masked(1)).await.expecting(200);
+    }
+    database.execute("TRUNCATE tenants CASCADE").await;
+    for replica in &replicas {
+        eventually(DEADLINE, "everything is counted", async || {
+            let now = replica.metrics().await;
+            let kinds = ["phone", "integration", "credentials", "tenant"];
+            let counts: BTreeMap<_, _> =
+                kinds.map(|kind| (kind, evicted(&now, kind, "poll"))).into();
+            let all =
+                [("phone", 20.0), ("integration", 5.0), ("credentials", 1.0), ("tenant", 0.0)];
+            if counts == all.into() { Ok(()) } else { Err(counts) }
+        })
+        .await;
+        replica.get(&by_phone(1)).await.expecting(404);
+    }
+}

@@ -1,8 +1,10 @@
 //! Caches, changes and evictions, over several replicas.
 
+mod burst;
 mod eviction;
 pub mod fleet;
 pub mod gate;
+mod lease;
 mod moves;
 mod redis_loss;
 mod refill;

@@ -1,9 +1,11 @@
 //! What may be believed: of Redis after a connection was made, of a message, of a log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tenant_service::cache::l2::{L2, connect_info};
+use tenant_service::cache::Document;
+use tenant_service::cache::l2::{L2, L2Read, connect_info};
 
 use super::fleet::{Fleet, by_phone, connected, full, insert_tenants, put_token, resolves, sees};
 use super::gate::Gate;
@@ -34,6 +36,29 @@ async fn no_revocation_is_lost_while_redis_is_being_connected() {
     let skipped = matches!(revoking.await.unwrap(), Ok(None));
     let trusted = connecting.await.unwrap().is_ok();
     assert!(!(skipped && trusted));
+}
+
+/// The URL of one replica leads to another database now. What it fills from there is nothing for a
+/// replica that has not noticed.
+#[tokio::test]
+async fn two_databases_share_no_entry() {
+    let redis = Redis::start().await;
+    let connect = async || {
+        let client = ::redis::Client::open(connect_info(&redis.url()).unwrap()).unwrap();
+        let l2 = L2::new(client, "", "old");
+        l2.connect().await.unwrap();
+        l2
+    };
+    let (first, second) = (connect().await, connect().await);
+    first.start_over("new");
+    assert!(!first.is_connected(), "nobody knows what was missed on this connection");
+    first.connect().await.unwrap();
+    let key = "phone:1".parse().unwrap();
+    let L2Read::Lease(lease) = first.get_or_lease(&key).await.unwrap() else { panic!("empty") };
+    let document = Document::new(b"{\"id\":\"new\"}".to_vec(), 1);
+    assert!(first.fill(&key, &lease, Some(&document), Duration::from_mins(1)).await.unwrap());
+    assert!(matches!(first.get_or_lease(&key).await.unwrap(), L2Read::Hit(Some(_))));
+    assert!(matches!(second.get_or_lease(&key).await.unwrap(), L2Read::Lease(_)));
 }
 
 /// Whoever can publish can make up messages. They may cost evictions and polls; they must not keep

@@ -4,23 +4,23 @@
 //! stripe: *check the epoch and store*, and *bump the epoch and remove*. (Check, then insert
 //! without the lock, leaves stale entries: an eviction fits in between.)
 
+mod entries;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use moka::Expiry;
 use tokio::sync::watch;
 
+use self::entries::Entries;
 use super::tiered::FlightResult;
 use super::{CredentialViews, Document};
 use crate::coherence::{Admission, Epoch, Stripe};
-use crate::domain::CacheKey;
+use crate::domain::{CacheKey, KeyKind};
 
 /// Enough that unrelated keys seldom share an epoch, at 4,096 × 80 bytes.
 const STRIPES: usize = 4096;
-/// What an entry costs beside its text: key, value, moka's bookkeeping.
-const ENTRY_OVERHEAD: usize = 256;
 
 /// A cached value or, as `None`, a cached absence.
 #[derive(Debug, Clone)]
@@ -47,30 +47,6 @@ impl Cached {
     }
 }
 
-#[derive(Debug, Clone)]
-struct Entry {
-    cached: Cached,
-    ttl: Duration,
-}
-
-struct OwnTtl;
-
-impl Expiry<CacheKey, Entry> for OwnTtl {
-    fn expire_after_create(&self, _: &CacheKey, entry: &Entry, _: Instant) -> Option<Duration> {
-        Some(entry.ttl)
-    }
-
-    fn expire_after_update(
-        &self,
-        _: &CacheKey,
-        entry: &Entry,
-        _: Instant,
-        _: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(entry.ttl)
-    }
-}
-
 /// How the result of a running load is awaited.
 pub(super) type FlightHandle = watch::Receiver<Option<FlightResult>>;
 
@@ -84,8 +60,6 @@ pub(super) enum Entered {
     Lead(Epoch, watch::Sender<Option<FlightResult>>),
 }
 
-type Entries = moka::sync::Cache<CacheKey, Entry>;
-
 /// The memory tier.
 pub struct L1 {
     entries: ArcSwap<Entries>,
@@ -98,7 +72,7 @@ impl L1 {
     /// A cache of at most `capacity` bytes, by estimate.
     #[must_use]
     pub fn new(capacity: u64) -> Self {
-        let entries = ArcSwap::from_pointee(empty(capacity));
+        let entries = ArcSwap::from_pointee(Entries::new(capacity));
         let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
         Self { entries, capacity, stripes, hasher: RandomState::new() }
     }
@@ -106,14 +80,14 @@ impl L1 {
     /// The entry under `key`.
     #[must_use]
     pub fn get(&self, key: &CacheKey) -> Option<Cached> {
-        self.entries.load().get(key).map(|entry| entry.cached)
+        self.entries.load().get(key)
     }
 
     /// After a miss: notes the epoch, and joins or begins the load of `key`.
     pub(super) fn enter(&self, key: &CacheKey) -> Entered {
         let mut stripe = self.stripe(key);
         // A load that landed between our miss and this lock has stored its result.
-        if let Some(cached) = self.get(key) {
+        if let Some(cached) = self.entries.load().get_again(key) {
             return Entered::Hit(cached);
         }
         let mut sender = None;
@@ -135,7 +109,7 @@ impl L1 {
         let stripe = self.stripe(key);
         let stored = stripe.may_store(began);
         if stored {
-            self.entries.load().insert(key.clone(), Entry { cached, ttl });
+            self.entries.load().insert(key.clone(), cached, ttl);
         }
         drop(stripe);
         stored
@@ -151,29 +125,29 @@ impl L1 {
     pub fn evict(&self, key: &CacheKey) -> bool {
         let mut stripe = self.stripe(key);
         stripe.evict();
-        self.entries.load().remove(key).is_some()
+        self.entries.load().remove(key)
     }
 
-    /// Evicts everything, by putting an empty cache in its place. (moka's `invalidate_all` marks
+    /// Evicts everything, by putting empty entries in their place. (moka's `invalidate_all` marks
     /// entries as dead and removes them in one go at a later call, which takes seconds where there
     /// are many; and an insert over a dead entry shows that one again for a moment.)
-    pub fn clear(&self) {
-        let replacement = Arc::new(empty(self.capacity));
+    #[must_use = "what was evicted takes a while to be freed"]
+    pub fn clear(&self) -> Evicted {
+        let replacement = Arc::new(Entries::new(self.capacity));
         // All locks at once, in order: no fill comes between the epochs and the entries.
         let mut stripes: Vec<_> = self.stripes.iter().map(lock).collect();
         for stripe in &mut stripes {
             stripe.evict();
         }
-        let full = self.entries.swap(replacement);
+        let evicted = self.entries.swap(replacement);
         drop(stripes);
-        // Freeing a million entries takes a while, and nobody has to wait for it.
-        std::thread::spawn(move || drop(full));
+        Evicted(evicted)
     }
 
     /// How many entries there are, about.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.entries.load().entry_count()
+        self.entries.load().len()
     }
 
     /// Whether there is none, about.
@@ -190,18 +164,30 @@ impl L1 {
     }
 }
 
-fn empty(capacity: u64) -> Entries {
-    moka::sync::Cache::builder()
-        .max_capacity(capacity)
-        .weigher(|key: &CacheKey, entry: &Entry| {
-            let bytes = key.text_len() + entry.cached.weight() + ENTRY_OVERHEAD;
-            u32::try_from(bytes).unwrap_or(u32::MAX)
-        })
-        .expire_after(OwnTtl)
-        .build()
+/// Everything that [`L1::clear`] has evicted, not yet freed.
+pub struct Evicted(Arc<Entries>);
+
+impl Evicted {
+    /// Frees the entries, and returns how many of each kind there were. With a million of them that
+    /// takes a second: it is for a thread of its own.
+    pub fn free(mut self) -> [u64; KeyKind::ALL.len()] {
+        // Whoever was reading when they were replaced has them for a moment yet, and must not be
+        // the last: a request would do the freeing.
+        let entries = loop {
+            match Arc::try_unwrap(self.0) {
+                Ok(entries) => break entries,
+                Err(shared) => self.0 = shared,
+            }
+            std::thread::yield_now();
+        };
+        entries.count()
+    }
 }
 
 /// A poisoned stripe is as good as any: each change of it is one step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;
