@@ -17,7 +17,7 @@ use crate::feed::{Applier, ListenTask, PollTask, Proof, SubscribeTask, prune};
 use crate::http::{self, Front, Names};
 use crate::service::Service;
 use crate::telemetry::logging::chain;
-use crate::telemetry::metrics::{self, CACHE_ENTRIES, PROOF_AGE, gauge_of};
+use crate::telemetry::metrics::{self, CACHE_ENTRIES, FENCED, PROOF_AGE, counter_of, gauge_of};
 
 /// Serves until the process is asked to end, then finishes what is in flight.
 ///
@@ -28,7 +28,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let core = Core::build(&config.database, config.redis.as_ref(), &config.cache).await?;
     let mut lifecycle = Lifecycle::default();
     let Core { store, service, applier, l2, postgres, writes, loads } = core;
-    let poll = PollTask::begin(Arc::clone(&store), Arc::clone(&applier), config.feed.poll_interval);
+    let (interval, bound) = (config.feed.poll_interval, config.feed.staleness_bound);
+    let poll = PollTask::begin(Arc::clone(&store), Arc::clone(&applier), interval, bound);
     // The baseline before anything is cached, and before Redis is believed.
     let poll = poll.await.context("reading the change log")?;
     let proof = poll.proof();
@@ -55,7 +56,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     lifecycle.supervise("poll", |stop| poll.run(stop));
     let (pruned, retention) = (Arc::clone(&store), config.feed.retention);
     lifecycle.supervise("prune", |stop| prune(pruned, retention, stop));
-    let watch = Watch { applier, proof, bound: config.feed.staleness_bound };
+    let watch = Watch { applier, proof };
     lifecycle.supervise("watch", |stop| watch.run(recorder.clone(), stop));
 
     let listener = TcpListener::bind(config.http.address).await.with_context(|| {
@@ -124,35 +125,37 @@ async fn answer(
     outcome
 }
 
-/// Looks after what no event tells of: gauges, and a proof that grows too old.
+/// Looks after what no event tells of: gauges, and a deadline that passes.
 struct Watch {
     applier: Arc<Applier>,
     proof: Arc<Proof>,
-    bound: Duration,
 }
 
 impl Watch {
     async fn run(self, recorder: PrometheusHandle, stop: CancellationToken) {
         let (age, entries) = (gauge_of(PROOF_AGE, &[]), gauge_of(CACHE_ENTRIES, &[("tier", "l1")]));
-        let mut tick = tokio::time::interval(Duration::from_millis(250));
-        let (mut ticks, mut late) = (0_u32, false);
+        let times_fenced = counter_of(FENCED, &[]);
+        let cache = self.applier.cache();
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        let (mut ticks, mut was_fenced) = (0_u32, false);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            let proof_age = self.proof.age();
-            age.set(proof_age.as_secs_f64());
+            age.set(self.proof.age().as_secs_f64());
+            let is_fenced = cache.serving().is_fenced();
             // Once an outage, not once a look.
-            match (late, proof_age > self.bound) {
-                (false, true) => tracing::error!(
-                    "the change log has not been read within STALENESS_BOUND_MS; answers may be old"
-                ),
-                (true, false) => tracing::info!("the change log is being read again"),
-                _ => {}
+            if is_fenced && !was_fenced {
+                times_fenced.increment(1);
+                tracing::error!(
+                    "the change log was not read within STALENESS_BOUND_MS; reading past the cache"
+                );
+            } else if was_fenced && !is_fenced {
+                tracing::info!("serving from the cache again");
             }
-            late = proof_age > self.bound;
+            was_fenced = is_fenced;
             // Fewer than 2^52 entries fit any memory.
             #[expect(clippy::cast_precision_loss, reason = "far below a float's last integer")]
-            entries.set(self.applier.cache().l1().len() as f64);
+            entries.set(cache.l1().len() as f64);
             ticks = ticks.wrapping_add(1);
-            if ticks.is_multiple_of(20) {
+            if ticks.is_multiple_of(50) {
                 recorder.run_upkeep();
             }
         }

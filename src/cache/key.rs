@@ -10,6 +10,9 @@ pub trait TypedKey: Into<CacheKey> {
     /// What is cached.
     type Value: Clone + Send + Sync + 'static;
 
+    /// Whether an old value, labelled as such, is better than none. A secret's is not.
+    const MAY_BE_STALE: bool;
+
     /// The value as an entry; `None` is a cached absence.
     fn wrap(value: Option<Self::Value>) -> Cached;
 
@@ -18,7 +21,7 @@ pub trait TypedKey: Into<CacheKey> {
 }
 
 macro_rules! typed_key {
-    ($(#[$doc:meta])* $name:ident($($field:ident: $part:ty),+) => $key:expr, $value:ty, $variant:ident) => {
+    ($(#[$doc:meta])* $name:ident($($field:ident: $part:ty),+) => $key:expr, $value:ty, $variant:ident, stale: $stale:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone)]
         pub struct $name($(pub $part),+);
@@ -31,6 +34,8 @@ macro_rules! typed_key {
 
         impl TypedKey for $name {
             type Value = $value;
+
+            const MAY_BE_STALE: bool = $stale;
 
             fn wrap(value: Option<$value>) -> Cached {
                 Cached::$variant(value)
@@ -48,21 +53,21 @@ macro_rules! typed_key {
 
 typed_key! {
     /// The active tenant of a phone number.
-    ByPhone(id: PhoneNumberId) => CacheKey::Phone(id), Document, Document
+    ByPhone(id: PhoneNumberId) => CacheKey::Phone(id), Document, Document, stale: true
 }
 
 typed_key! {
     /// The active tenant of an integration.
-    ByIntegration(id: IntegrationId) => CacheKey::Integration(id), Document, Document
+    ByIntegration(id: IntegrationId) => CacheKey::Integration(id), Document, Document, stale: true
 }
 
 typed_key! {
     /// A tenant.
-    ByTenant(id: TenantId) => CacheKey::Tenant(id), Document, Document
+    ByTenant(id: TenantId) => CacheKey::Tenant(id), Document, Document, stale: true
 }
 
 typed_key! {
     /// An active tenant's credentials.
     CredentialsOf(id: TenantId, kind: CredentialType) => CacheKey::Credentials(id, kind),
-    Arc<CredentialViews>, Credentials
+    Arc<CredentialViews>, Credentials, stale: false
 }

@@ -40,12 +40,14 @@ pub(super) enum Outcome {
     Hit,
     NegativeHit,
     Miss,
-    /// The tier was not asked: out of reach, or another replica is filling it.
+    /// The tier was not asked: out of reach, fenced, or another replica is filling it.
     Bypass,
+    /// A hit that may be out of date, and says so.
+    Stale,
 }
 
 impl Outcome {
-    const LABELS: [&'static str; 4] = ["hit", "negative_hit", "miss", "bypass"];
+    const LABELS: [&'static str; 5] = ["hit", "negative_hit", "miss", "bypass", "stale"];
 
     /// A hit, of a value or of an absence.
     pub const fn hit(present: bool) -> Self {
@@ -56,7 +58,7 @@ impl Outcome {
 /// The counters of one tier.
 #[derive(Debug)]
 pub(super) struct TierStats {
-    requests: [[Counter; 4]; 4],
+    requests: [[Counter; 5]; 4],
     evictions: [[Counter; 4]; 4],
     stored: Counter,
     refused: Counter,

@@ -5,19 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::bypass::Bypass;
+use super::clock;
 use super::l1::{Cached, Entered, FlightHandle, L1};
 use super::l2::{L2, L2Read, Lease};
+use super::serving::Serving;
 use super::stats::{EvictedBy, Outcome, TierStats};
 use super::{Document, TypedKey};
-use crate::coherence::Epoch;
+use crate::coherence::{Deadline, Epoch};
 use crate::domain::CacheKey;
 
 /// How long a load waits for another replica that is filling the same key in L2.
 const BUSY_PATIENCE: Duration = Duration::from_millis(50);
 const BUSY_POLL: Duration = Duration::from_millis(4);
+/// How long a fenced replica waits for the database where it has an answer that may be old.
+const STORE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Where an answer comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +34,10 @@ pub enum Via {
     L2,
     /// The loader.
     Store,
+    /// The loader, past a cache that may not be served from.
+    Bypass,
+    /// Memory that may be out of date by so much: the loader did not answer.
+    Stale(Duration),
 }
 
 /// What was found; `None` is an absence.
@@ -75,65 +85,152 @@ impl Ttl {
 pub struct Tiered {
     l1: L1,
     l2: Option<Arc<L2>>,
+    serving: Arc<Serving>,
+    bypass: Arc<Bypass>,
     ttl: Ttl,
+    stale_budget: Duration,
     loads: TaskTracker,
     l1_stats: TierStats,
     l2_stats: TierStats,
 }
 
 impl Tiered {
-    /// A cache over these tiers. Loads run on `tracker`, so a caller that goes away cancels none.
+    /// A cache over these tiers, which is fenced until [`Tiered::serving`] is given a deadline.
+    /// Loads run on `tracker`, so a caller that goes away cancels none. For as long as
+    /// `stale_budget` after its deadline it answers from memory where the loader does not.
     #[must_use]
-    pub fn new(l1: L1, l2: Option<Arc<L2>>, ttl: Ttl, tracker: TaskTracker) -> Self {
+    pub fn new(
+        l1: L1,
+        l2: Option<Arc<L2>>,
+        ttl: Ttl,
+        stale_budget: Duration,
+        tracker: TaskTracker,
+    ) -> Self {
         let (l1_stats, l2_stats) = (TierStats::new("l1"), TierStats::new("l2"));
-        Self { l1, l2, ttl, loads: tracker, l1_stats, l2_stats }
+        let (serving, bypass) = (Arc::default(), Arc::default());
+        let loads = tracker;
+        Self { l1, l2, serving, bypass, ttl, stale_budget, loads, l1_stats, l2_stats }
     }
 
-    /// The value under `key`, if L1 has it. A miss is not counted: [`Tiered::get`] is to follow.
+    /// Until when the cache may be served from.
+    #[must_use]
+    pub const fn serving(&self) -> &Arc<Serving> {
+        &self.serving
+    }
+
+    /// The value under `key`, if L1 has it and it may be served. A miss is not counted:
+    /// [`Tiered::get`] is to follow.
     pub fn peek<K: TypedKey>(&self, key: K) -> Option<Found<K::Value>> {
+        let deadline = self.serving.deadline();
         let key = key.into();
         let cached = self.l1.get(&key)?;
-        self.hit::<K>(&key, cached).ok()
+        let found = deadline.admits(clock::now()).then(|| self.hit::<K>(&key, cached))?;
+        found.ok()
     }
 
     /// The value under `key`: from L1, from L2, or by `load`.
+    ///
+    /// The order is the protocol's. The deadline is loaded first, and asked once the value is here:
+    /// one that moved meanwhile may owe that to an eviction which this read came before.
     ///
     /// # Errors
     /// The loader's.
     pub async fn get<K, L>(
         self: &Arc<Self>,
         key: K,
-        load: impl FnOnce() -> L,
+        load: impl Fn() -> L,
     ) -> Result<Found<K::Value>, LoadError>
     where
         K: TypedKey,
         L: Future<Output = Result<Option<K::Value>, LoadError>> + Send + 'static,
     {
+        let deadline = self.serving.deadline();
         let key = key.into();
-        if let Some(cached) = self.l1.get(&key) {
+        let cached = self.l1.get(&key);
+        if !deadline.admits(clock::now()) {
+            return self.fenced::<K, L>(&key, deadline, cached, load()).await;
+        }
+        if let Some(cached) = cached {
             return self.hit::<K>(&key, cached);
         }
-        match self.l1.enter(&key) {
-            Entered::Hit(cached) => self.hit::<K>(&key, cached),
+        let (cached, via) = match self.l1.enter(&key) {
+            Entered::Hit(cached) => (cached, Via::L1),
             Entered::Join(handle) => {
                 self.l1_stats.request(key.kind(), Outcome::Miss);
-                settled::<K>(handle).await
+                settled(handle).await?
             }
             Entered::Lead(began, tell) => {
                 self.l1_stats.request(key.kind(), Outcome::Miss);
-                let told = tell.subscribe();
-                let flight = FlightGuard { cache: Arc::clone(self), key, began };
-                let load = load();
-                self.loads.spawn(async move {
-                    let (result, lease) = flight.run::<K>(load).await;
-                    let (cache, key) = flight.land();
-                    // The answer first: nobody waits for Redis to store it.
-                    tell.send_replace(Some(result.clone()));
-                    if let Some(lease) = lease {
-                        cache.use_lease(&key, &lease, result).await;
-                    }
-                });
-                settled::<K>(told).await
+                settled(self.lead::<K, L>(key.clone(), began, tell, load())).await?
+            }
+        };
+        // What the loader has read needs no deadline: it is joined only where no eviction came
+        // between. What was cached does, be it in Redis.
+        if via != Via::Store && !deadline.admits(clock::now()) {
+            return self.fenced::<K, L>(&key, deadline, Some(cached), load()).await;
+        }
+        if via == Via::L1 {
+            return self.hit::<K>(&key, cached);
+        }
+        typed::<K>(cached, via)
+    }
+
+    /// Begins a load that others can join.
+    fn lead<K, L>(
+        self: &Arc<Self>,
+        key: CacheKey,
+        began: Epoch,
+        tell: watch::Sender<Option<FlightResult>>,
+        load: L,
+    ) -> FlightHandle
+    where
+        K: TypedKey,
+        L: Future<Output = Result<Option<K::Value>, LoadError>> + Send + 'static,
+    {
+        let told = tell.subscribe();
+        let flight = FlightGuard { cache: Arc::clone(self), key, began };
+        self.loads.spawn(async move {
+            let (result, lease) = flight.run::<K>(load).await;
+            let (cache, key) = flight.land();
+            // The answer first: nobody waits for Redis to store it.
+            tell.send_replace(Some(result.clone()));
+            if let Some(lease) = lease {
+                cache.use_lease(&key, &lease, result).await;
+            }
+        });
+        told
+    }
+
+    /// The answer of a fenced replica: the loader's, which fills nothing. Where that does not come
+    /// and may be old, what memory has, labelled; for a while.
+    async fn fenced<K, L>(
+        &self,
+        key: &CacheKey,
+        deadline: Deadline,
+        cached: Option<Cached>,
+        load: L,
+    ) -> Result<Found<K::Value>, LoadError>
+    where
+        K: TypedKey,
+        L: Future<Output = Result<Option<K::Value>, LoadError>> + Send + 'static,
+    {
+        let query = Box::pin(async { load.await.map(K::wrap) });
+        let read = self.bypass.read(key, query, &self.loads);
+        let past = clock::now().since(deadline.moment());
+        let Some(cached) = cached.filter(|_| K::MAY_BE_STALE && past <= self.stale_budget) else {
+            self.l1_stats.request(key.kind(), Outcome::Bypass);
+            return typed::<K>(read.await?, Via::Bypass);
+        };
+        let patience = if self.serving.store_is_away() { Duration::ZERO } else { STORE_PATIENCE };
+        match tokio::time::timeout(patience, read).await {
+            Ok(Ok(current)) => {
+                self.l1_stats.request(key.kind(), Outcome::Bypass);
+                typed::<K>(current, Via::Bypass)
+            }
+            Ok(Err(LoadError::Failed(cause))) => Err(LoadError::Failed(cause)),
+            Ok(Err(LoadError::Unavailable(_))) | Err(_) => {
+                self.l1_stats.request(key.kind(), Outcome::Stale);
+                typed::<K>(cached, Via::Stale(clock::now().since(deadline.moment())))
             }
         }
     }
@@ -286,14 +383,12 @@ impl Drop for FlightGuard {
 }
 
 /// Waits for a load; one that died without a result was cut off by the end of the process.
-async fn settled<K: TypedKey>(mut handle: FlightHandle) -> Result<Found<K::Value>, LoadError> {
+async fn settled(mut handle: FlightHandle) -> FlightResult {
     let result = match handle.wait_for(Option::is_some).await {
         Ok(result) => (*result).clone(),
         Err(_) => None,
     };
-    let (cached, via) =
-        result.unwrap_or_else(|| Err(LoadError::Failed("the load was cut off".into())))?;
-    typed::<K>(cached, via)
+    result.unwrap_or_else(|| Err(LoadError::Failed("the load was cut off".into())))
 }
 
 fn typed<K: TypedKey>(cached: Cached, via: Via) -> Result<Found<K::Value>, LoadError> {

@@ -32,7 +32,7 @@ pub struct Cli {
 // Documented at each command: a word here would stand in the place of its whole text.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Command),
+    Serve(Box<serve::Command>),
     Migrate(migrate::Command),
     Seed(seed::Command),
     Openapi(openapi::Command),

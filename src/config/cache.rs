@@ -6,7 +6,6 @@ use super::Mistakes;
 use super::given::Given;
 
 #[derive(Debug, Clone, clap::Args)]
-#[expect(clippy::struct_field_names, reason = "named as the variables are")]
 #[command(next_help_heading = "Cache")]
 #[group(skip)]
 pub(super) struct Options {
@@ -22,6 +21,11 @@ pub(super) struct Options {
     /// answer, and twice that for credentials. An eighth of it is for what is not there
     #[arg(long, env = "CACHE_CAPACITY", default_value = "256MiB", value_name = "SIZE")]
     cache_capacity: Given,
+
+    /// How long look-ups are answered from memory, labelled as stale, while the database is out of
+    /// reach. (Credentials and writes are refused meanwhile)
+    #[arg(long, env = "STALE_BUDGET_SECONDS", default_value = "300", value_name = "SECONDS")]
+    stale_budget_seconds: Given,
 }
 
 /// How much is cached, and for how long.
@@ -33,11 +37,18 @@ pub struct Cache {
     pub negative_ttl: Duration,
     /// Bytes of memory.
     pub capacity: u64,
+    /// For how long an answer may be old that says so.
+    pub stale_budget: Duration,
 }
 
 impl Cache {
     /// For a process that looks nothing up.
-    pub const NONE: Self = Self { ttl: Duration::ZERO, negative_ttl: Duration::ZERO, capacity: 0 };
+    pub const NONE: Self = Self {
+        ttl: Duration::ZERO,
+        negative_ttl: Duration::ZERO,
+        capacity: 0,
+        stale_budget: Duration::ZERO,
+    };
 }
 
 /// A year: anything longer is a mistake.
@@ -46,17 +57,20 @@ const SMALLEST: u64 = 1 << 20;
 
 impl Options {
     pub fn validate(self, mistakes: &mut Mistakes) -> Option<Cache> {
-        let mut seconds = |variable, given: &Given| {
-            mistakes.number(variable, given, "whole seconds", 1..=LONGEST_TTL)
+        let mut seconds = |variable, given: &Given, least| {
+            mistakes.number(variable, given, "whole seconds", least..=LONGEST_TTL)
         };
-        let ttl = seconds("CACHE_TTL_SECONDS", &self.cache_ttl_seconds);
-        let negative_ttl = seconds("CACHE_NEGATIVE_TTL_SECONDS", &self.cache_negative_ttl_seconds);
+        let ttl = seconds("CACHE_TTL_SECONDS", &self.cache_ttl_seconds, 1);
+        let negative_ttl =
+            seconds("CACHE_NEGATIVE_TTL_SECONDS", &self.cache_negative_ttl_seconds, 1);
+        let stale_budget = seconds("STALE_BUDGET_SECONDS", &self.stale_budget_seconds, 0);
         let accepts = "must be at least 1MiB, such as 256MiB or 2GiB";
         let capacity = mistakes.parsed("CACHE_CAPACITY", &self.cache_capacity, accepts, bytes);
         Some(Cache {
             ttl: Duration::from_secs(ttl?),
             negative_ttl: Duration::from_secs(negative_ttl?),
             capacity: capacity?,
+            stale_budget: Duration::from_secs(stale_budget?),
         })
     }
 }

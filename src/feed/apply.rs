@@ -225,12 +225,15 @@ pub(super) mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::cache::{ByPhone, L1, Ttl, Via};
+    use crate::cache::{ByPhone, L1, Ttl, Via, clock};
+    use crate::coherence::Deadline;
 
     pub fn applier() -> Arc<Applier> {
         let hour = Duration::from_hours(1);
         let ttl = Ttl { present: hour, absent: hour };
-        let cache = Arc::new(Tiered::new(L1::new(1 << 20), None, ttl, TaskTracker::new()));
+        let cache = Tiered::new(L1::new(1 << 20), None, ttl, Duration::ZERO, TaskTracker::new());
+        cache.serving().set_deadline(Deadline::at(clock::now().plus(hour)));
+        let cache = Arc::new(cache);
         Arc::new(Applier::new(cache, "us".into(), "database"))
     }
 

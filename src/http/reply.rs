@@ -1,7 +1,7 @@
 //! Answers out of a cache, with what the caches in front of us have to know.
 
 use axum::body::Bytes;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
+use axum::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use http_body_util::Full;
@@ -29,7 +29,21 @@ fn cache_status(via: Via) -> HeaderValue {
         Via::L1 => "tenant-service; hit; detail=l1",
         Via::L2 => "tenant-service; hit; detail=l2",
         Via::Store => "tenant-service; fwd=miss",
+        Via::Bypass => "tenant-service; fwd=bypass; detail=fenced",
+        Via::Stale(_) => "tenant-service; hit; detail=stale",
     })
+}
+
+/// The headers of an answer out of this source. RFC 9111, section 5.1: `Age` is how long ago it was
+/// known to be current.
+fn sourced(via: Via, caching: HeaderValue) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(CACHE_CONTROL, caching);
+    headers.insert(CACHE_STATUS, cache_status(via));
+    if let Via::Stale(age) = via {
+        headers.insert(AGE, age.as_secs().into());
+    }
+    headers
 }
 
 fn with(status: StatusCode, body: Bytes, headers: HeaderMap) -> Reply {
@@ -43,9 +57,7 @@ fn with(status: StatusCode, body: Bytes, headers: HeaderMap) -> Reply {
 pub fn document(document: Document, via: Via, known: &IfNoneMatch) -> Reply {
     let Document { body, etag } = document;
     let is_known = known.matches(&etag);
-    let mut headers = HeaderMap::with_capacity(HEADERS);
-    headers.insert(CACHE_CONTROL, REVALIDATE);
-    headers.insert(CACHE_STATUS, cache_status(via));
+    let mut headers = sourced(via, REVALIDATE);
     // An entity tag is made of digits and quotes, which a header can hold.
     if let Ok(tag) = HeaderValue::from_maybe_shared(etag) {
         headers.insert(ETAG, tag);
@@ -59,31 +71,28 @@ pub fn document(document: Document, via: Via, known: &IfNoneMatch) -> Reply {
 
 /// JSON out of a cache, to be asked for again each time.
 pub fn revalidated(body: Bytes, via: Via) -> Reply {
-    let mut headers = HeaderMap::with_capacity(HEADERS);
+    let mut headers = sourced(via, REVALIDATE);
     headers.insert(CONTENT_TYPE, JSON);
-    headers.insert(CACHE_CONTROL, REVALIDATE);
-    headers.insert(CACHE_STATUS, cache_status(via));
     with(StatusCode::OK, body, headers)
 }
 
 /// JSON with secrets in it, to be kept nowhere.
 pub fn secret(body: Bytes, via: Via) -> Reply {
-    let mut headers = HeaderMap::with_capacity(HEADERS);
+    let mut headers = sourced(via, NO_STORE);
     headers.insert(CONTENT_TYPE, JSON);
-    headers.insert(CACHE_CONTROL, NO_STORE);
-    headers.insert(CACHE_STATUS, cache_status(via));
     with(StatusCode::OK, body, headers)
 }
 
 /// An absence, which can come out of a cache as well.
 pub fn absent(problem: Problem, via: Via) -> Reply {
-    let headers = [(CACHE_CONTROL, REVALIDATE), (CACHE_STATUS, cache_status(via))];
     // A problem's body is made last, when its request's id is known.
-    (headers, problem).into_response().map(|_| Full::default())
+    (sourced(via, REVALIDATE), problem).into_response().map(|_| Full::default())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn sample() -> Document {
@@ -109,6 +118,8 @@ mod tests {
             (Via::L1, "tenant-service; hit; detail=l1"),
             (Via::L2, "tenant-service; hit; detail=l2"),
             (Via::Store, "tenant-service; fwd=miss"),
+            (Via::Bypass, "tenant-service; fwd=bypass; detail=fenced"),
+            (Via::Stale(Duration::from_millis(7_900)), "tenant-service; hit; detail=stale"),
         ] {
             let body = || Bytes::from_static(b"{}");
             let answers = [
@@ -119,6 +130,8 @@ mod tests {
             ];
             for answer in answers {
                 assert_eq!(answer.headers()[CACHE_STATUS], status);
+                let age = matches!(via, Via::Stale(_)).then_some("7");
+                assert_eq!(answer.headers().get(AGE).map(|age| age.to_str().unwrap()), age);
             }
         }
         let body = Bytes::from_static(b"{}");

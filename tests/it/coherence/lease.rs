@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenant_service::cache::l2::{L2, connect_info};
-use tenant_service::cache::{ByPhone, Document, L1, LoadError, Tiered, Ttl};
+use tenant_service::cache::{ByPhone, Document, L1, LoadError, Tiered, Ttl, clock};
+use tenant_service::coherence::Deadline;
 use tokio_util::task::TaskTracker;
 
 use super::fleet::{DEADLINE, by_phone, connected, insert_tenants, phone};
@@ -19,17 +20,19 @@ async fn cache(redis: &Redis) -> Arc<Tiered> {
     let l2 = Arc::new(L2::new(client, "", "database"));
     l2.connect().await.unwrap();
     let ttl = Ttl { present: HOUR, absent: HOUR };
-    Arc::new(Tiered::new(L1::new(1 << 20), Some(l2), ttl, TaskTracker::new()))
+    let cache = Tiered::new(L1::new(1 << 20), Some(l2), ttl, Duration::ZERO, TaskTracker::new());
+    cache.serving().set_deadline(Deadline::at(clock::now().plus(HOUR)));
+    Arc::new(cache)
 }
 
 /// Loads a phone; afterwards nothing may stand under its key.
-async fn leaves_nothing<L>(load: L) -> Result<(), LoadError>
+async fn leaves_nothing<L>(load: impl Fn() -> L) -> Result<(), LoadError>
 where
     L: Future<Output = Result<Option<Document>, LoadError>> + Send + 'static,
 {
     let redis = Redis::start().await;
     let cache = cache(&redis).await;
-    let answer = cache.get(ByPhone("1".parse().unwrap()), || load).await;
+    let answer = cache.get(ByPhone("1".parse().unwrap()), load).await;
     let mut connection = redis.connection().await;
     // Far sooner than a lease ends by itself.
     eventually(Duration::from_secs(1), "the lease is given back", async || {
@@ -45,20 +48,19 @@ where
 #[tokio::test]
 async fn of_a_load_that_fails() {
     let away = LoadError::Unavailable("away".into());
-    let load = away.clone();
-    assert_eq!(leaves_nothing(async { Err(load) }).await, Err(away));
+    assert_eq!(leaves_nothing(|| std::future::ready(Err(away.clone()))).await, Err(away));
 }
 
 #[tokio::test]
 async fn of_a_load_that_panics() {
-    let failed = leaves_nothing(async { panic!("a defect") }).await;
+    let failed = leaves_nothing(|| async { panic!("a defect") }).await;
     assert!(matches!(failed, Err(LoadError::Failed(_))), "{failed:?}");
 }
 
 #[tokio::test]
 async fn of_a_document_that_redis_can_not_hold() {
     let document = Document::new(b"no object".to_vec(), 1);
-    assert_eq!(leaves_nothing(async { Ok(Some(document)) }).await, Ok(()));
+    assert_eq!(leaves_nothing(|| std::future::ready(Ok(Some(document.clone())))).await, Ok(()));
 }
 
 /// The lease of a load whose client has gone, on a replica that ends.
