@@ -1,5 +1,7 @@
 //! Answers out of a cache, with what the caches in front of us have to know.
 
+use std::sync::LazyLock;
+
 use axum::body::Bytes;
 use axum::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -7,6 +9,7 @@ use axum::response::IntoResponse;
 use http_body_util::Full;
 
 use super::extract::IfNoneMatch;
+use super::middleware::X_REQUEST_ID;
 use super::problem::Problem;
 use crate::cache::{Document, Via};
 
@@ -34,15 +37,19 @@ fn cache_status(via: Via) -> HeaderValue {
     })
 }
 
-/// The headers of an answer out of this source. RFC 9111, section 5.1: `Age` is how long ago it was
-/// known to be current.
-fn sourced(via: Via, caching: HeaderValue) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(HEADERS);
-    headers.insert(CACHE_CONTROL, caching);
+/// Says where an answer comes from. RFC 9111, section 5.1: `Age` is how long ago it was known to be
+/// current.
+fn label(headers: &mut HeaderMap, via: Via) {
     headers.insert(CACHE_STATUS, cache_status(via));
     if let Via::Stale(age) = via {
         headers.insert(AGE, age.as_secs().into());
     }
+}
+
+fn sourced(via: Via, caching: HeaderValue) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(CACHE_CONTROL, caching);
+    label(&mut headers, via);
     headers
 }
 
@@ -53,19 +60,34 @@ fn with(status: StatusCode, body: Bytes, headers: HeaderMap) -> Reply {
     response
 }
 
+/// The headers of a document out of memory, which is what almost all answers are: to copy them costs
+/// half of what it costs to make them. The last two are there to be replaced.
+static OUT_OF_MEMORY: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(CACHE_CONTROL, REVALIDATE);
+    headers.insert(CACHE_STATUS, cache_status(Via::L1));
+    headers.insert(ETAG, HeaderValue::from_static(""));
+    headers.insert(X_REQUEST_ID, HeaderValue::from_static(""));
+    headers
+});
+
 /// A document, or 304 to whoever has this revision of it already.
 pub fn document(document: Document, via: Via, known: &IfNoneMatch) -> Reply {
     let Document { body, etag } = document;
     let is_known = known.matches(&etag);
-    let mut headers = sourced(via, REVALIDATE);
+    let mut headers = OUT_OF_MEMORY.clone();
+    if via != Via::L1 {
+        label(&mut headers, via);
+    }
     // An entity tag is made of digits and quotes, which a header can hold.
     if let Ok(tag) = HeaderValue::from_maybe_shared(etag) {
         headers.insert(ETAG, tag);
     }
     if is_known {
+        headers.remove(CONTENT_TYPE);
         return with(StatusCode::NOT_MODIFIED, Bytes::new(), headers);
     }
-    headers.insert(CONTENT_TYPE, JSON);
     with(StatusCode::OK, body, headers)
 }
 

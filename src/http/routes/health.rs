@@ -45,8 +45,8 @@ pub async fn livez() -> Response {
 
 /// Whether this replica may take traffic
 ///
-/// 503 once it was told to stop: it finishes what it has and takes no more. (It listens only after
-/// it has migrated the database and begun to read the log of changes.)
+/// 503 once it was told to stop; for three seconds it still answers whoever comes, then finishes what
+/// it has. (It listens only after it has migrated the database and begun to read the log of changes.)
 #[utoipa::path(
     get,
     path = "/readyz",
