@@ -36,6 +36,11 @@ impl Model for Protocol {
         if world.violated {
             return;
         }
+        // Nobody is left whose answers could be wrong.
+        let observed = &world.replicas[usize::from(self.config.observed)];
+        if observed.is_none() && world.left.starts == 0 {
+            return;
+        }
         self.around(world, actions);
         for (replica, process) in world.replicas.iter().enumerate() {
             let Some(process) = process else { continue };

@@ -1,6 +1,7 @@
 //! Exploring a world.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model};
@@ -28,14 +29,40 @@ pub struct Outcome {
     pub seen: Vec<Event>,
 }
 
-/// Explores breadth first, until a counterexample, the end, or so many steps. On one thread the
-/// counterexample is a shortest one.
-pub fn explore(config: Config, guards: Guards, threads: NonZeroUsize, most: usize) -> Outcome {
-    let coverage = std::sync::Arc::<Coverage>::default();
-    let protocol = Protocol { config, guards, coverage: std::sync::Arc::clone(&coverage) };
+/// Which way to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// On one thread the counterexample is a shortest one.
+    BreadthFirst,
+    /// Takes far less memory.
+    DepthFirst,
+}
+
+/// Explores until a counterexample, the end, or so many steps.
+pub fn explore(
+    config: Config,
+    guards: Guards,
+    order: Order,
+    threads: NonZeroUsize,
+    most: usize,
+) -> Outcome {
+    let coverage = Arc::<Coverage>::default();
+    let protocol = Protocol { config, guards, coverage: Arc::clone(&coverage) };
     let began = Instant::now();
     let checker = protocol.checker().threads(threads.get()).target_state_count(most);
-    let checker = checker.finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker = checker.finish_when(HasDiscoveries::AnyFailures);
+    match order {
+        Order::BreadthFirst => outcome(&checker.spawn_bfs().join(), began, most, &coverage),
+        Order::DepthFirst => outcome(&checker.spawn_dfs().join(), began, most, &coverage),
+    }
+}
+
+fn outcome(
+    checker: &impl Checker<Protocol>,
+    began: Instant,
+    most: usize,
+    coverage: &Coverage,
+) -> Outcome {
     let counterexample = checker.discovery(NEVER_OLDER).map(stateright::Path::into_actions);
     Outcome {
         states: checker.unique_state_count(),

@@ -3,20 +3,65 @@
 use crate::config::{Config, L2};
 use crate::guards::Guards;
 
-/// Worlds in which the protocol is explored.
-pub fn all() -> Vec<Config> {
-    let small = Config::SMALL;
-    let l2 = Config { l2: L2::Trusted, ..small };
+/// Worlds that the tests explore to the end.
+pub fn short() -> Vec<Config> {
+    let l1 = Config::SMALL;
+    let l2 = Config { l2: L2::Trusted, ..l1 };
+    let one = Config { up: 1, observed: 0, ..l2 };
     vec![
-        Config { name: "tiny", ..small },
-        Config { name: "tiny fine", fine: true, ..small },
-        Config { name: "L1 1w", writes: 1, ticks: 2, ..small },
-        Config { name: "L1 alone", writers: 0b11, writes: 2, ticks: 2, blind: true, ..small },
-        Config { name: "L2", ..l2 },
-        Config { name: "L2 warm", l2: L2::Warm, ..l2 },
-        Config { name: "L2 disconnect", disconnects: 1, ..l2 },
-        Config { name: "L2 timeout", timeouts: 1, ..l2 },
-        Config { name: "L2 failover", failovers: 1, ..l2 },
+        Config { name: "L1, every step by itself", fine: true, ..l1 },
+        Config {
+            name: "L1, rows unreadable",
+            writers: 0b11,
+            writes: 2,
+            ticks: 2,
+            blind: true,
+            ..l1
+        },
+        Config { name: "L1, two keys", writers: 0b11, writes: 2, keys: 2, ..l1 },
+        Config { name: "L1, log pruned", writers: 0b11, psql: 1, prunes: 1, ..l1 },
+        Config { name: "L1, crash", crashes: 1, starts: 1, ticks: 2, census: true, ..l1 },
+        Config { name: "L2 empty", l2: L2::Empty, ..l2 },
+        Config { name: "L2 unknown to all", l2: L2::Warm, ..l2 },
+        Config { name: "L2, one replica, time-out", timeouts: 1, ..one },
+        Config { name: "L2, time-out", timeouts: 1, ticks: 0, ..l2 },
+        Config { name: "L2, time-out, psql", timeouts: 1, psql: 1, writes: 0, ..l2 },
+        Config { name: "L2, failover", failovers: 1, fillers: false, ..l2 },
+    ]
+}
+
+/// Worlds that take minutes.
+pub fn long() -> Vec<Config> {
+    let l1 = Config::SMALL;
+    let l2 = Config { l2: L2::Trusted, ..l1 };
+    let one = Config { up: 1, observed: 0, ..l2 };
+    let faults = Config { timeouts: 1, disconnects: 1, flushes: 1, ..one };
+    vec![
+        Config { name: "L1, three writes", writers: 0b11, writes: 3, ticks: 2, ..l1 },
+        Config { name: "L2, time-out, a tick", timeouts: 1, ..l2 },
+        Config { name: "L2, time-out of the observed writer", timeouts: 1, writers: 0b10, ..l2 },
+        Config { name: "L2, disconnect", disconnects: 1, ..l2 },
+        Config { name: "L2, failover, both load", failovers: 1, ..l2 },
+        Config {
+            name: "L2, failover, disconnect",
+            failovers: 1,
+            disconnects: 1,
+            ticks: 0,
+            fillers: false,
+            ..l2
+        },
+        Config { name: "L2, restart", restarts: 1, ..l2 },
+        Config {
+            name: "L2, pruned, time-out, psql",
+            prunes: 1,
+            timeouts: 1,
+            psql: 1,
+            writes: 0,
+            fillers: false,
+            ..l2
+        },
+        Config { name: "L2, joiner, time-out", up: 1, starts: 1, timeouts: 1, ticks: 0, ..l2 },
+        Config { name: "L2, one replica, all faults", writes: 2, ticks: 0, ..faults },
     ]
 }
 

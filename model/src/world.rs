@@ -69,7 +69,9 @@ impl World {
             L2::Empty => redis.succeed(Data::default(), true),
             L2::Warm | L2::Trusted => redis.succeed(warm, true),
         }
-        redis.replicated = Arc::new(redis.alive_present());
+        if config.failovers > 0 {
+            redis.replicated = Arc::new(redis.alive_present());
+        }
         let mut trust = Trust::default();
         trust.gain(epoch);
         let link = (config.l2 == L2::Trusted).then_some(Link {
@@ -132,6 +134,14 @@ impl World {
         let loads = || self.replicas.iter().flatten().flat_map(|process| &process.loads);
         let held = |token| loads().any(|load| load.lease().is_some_and(|held| held.token == token));
         (0..u8::MAX).find(|token| !held(*token) && !self.redis.has_token(*token)).unwrap_or(u8::MAX)
+    }
+
+    /// A process acknowledges changes. Only those count whose writer may still hear of it.
+    pub fn acknowledge(&mut self, id: u8, changes: u8) {
+        let writes = self.replicas.iter().flatten().filter_map(|process| process.write.as_ref());
+        for at in writes.map(|write| write.at).filter(|at| changes & 1 << at != 0) {
+            self.acknowledgements[at] |= 1 << id;
+        }
     }
 
     /// A read is answered as current.

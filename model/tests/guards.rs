@@ -3,15 +3,18 @@
 use std::num::NonZeroUsize;
 
 use tenant_model::guards::Guards;
-use tenant_model::run::explore;
+use tenant_model::run::{Order, explore};
 use tenant_model::runs;
 
 /// Generous: the largest takes a tenth of it.
 const MOST: usize = 20_000_000;
 
+/// A fenced replica that fills is not found out: what it filled is evicted before it is unfenced.
+const REDUNDANT: &str = "fenced_fills_nothing";
+
 fn is_missed(guard: &str) {
     let case = runs::guards().into_iter().find(|case| case.guard == guard).unwrap();
-    let without = explore(case.config, case.guards, NonZeroUsize::MIN, MOST);
+    let without = explore(case.config, case.guards, Order::BreadthFirst, NonZeroUsize::MIN, MOST);
     let steps = without.counterexample.unwrap_or_else(|| panic!("nobody misses {guard}"));
     println!("{guard}: {} steps, {} states", steps.len(), without.states);
 }
@@ -26,11 +29,12 @@ macro_rules! each_is_missed {
         #[test]
         fn there_is_a_test_for_each() {
             let tested = [$(stringify!($guard)),*];
-            let guards: Vec<_> = runs::guards().iter().map(|case| case.guard).collect();
-            assert_eq!(guards, tested);
+            let mut guards: Vec<_> = runs::guards().iter().map(|case| case.guard).collect();
             // And a world for each switch.
             let switches = format!("{:?}", Guards::ALL).matches(": true").count();
             assert_eq!(guards.len(), switches);
+            guards.retain(|guard| *guard != REDUNDANT);
+            assert_eq!(guards, tested);
         }
     };
 }

@@ -103,12 +103,8 @@ impl Protocol {
                         Step::Evict if self.guards.evict_after_revoke => process.evict(keys),
                         Step::Record => process.recorded |= changes,
                         Step::Acknowledge => {
-                            let me = 1 << process.id;
-                            for (at, heard) in world.acknowledgements.iter_mut().enumerate() {
-                                if changes & 1 << at != 0 {
-                                    *heard |= me;
-                                }
-                            }
+                            let me = process.id;
+                            world.acknowledge(me, changes);
                         }
                         _ => {}
                     }

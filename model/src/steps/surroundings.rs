@@ -86,6 +86,9 @@ impl Protocol {
             Action::RedisFailover { old_lives } => {
                 left.failovers -= 1;
                 let data = Data::clone(&world.redis.replicated);
+                if world.left.failovers == 0 {
+                    world.redis.replicated = std::sync::Arc::default();
+                }
                 world.redis.succeed(data, old_lives);
             }
             Action::RedisFlush => {

@@ -140,6 +140,7 @@ impl Protocol {
         };
         self.coverage.note(event);
         let (key, version) = (write.key, world.database.transactions[write.at].version);
+        world.acknowledgements[write.at] = 0;
         let settled = &mut world.settled[usize::from(key)];
         *settled = (*settled).max(version);
         world.process_mut(replica)?.write = None;
