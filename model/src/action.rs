@@ -24,7 +24,6 @@ pub enum SettledBy {
 
 /// A step of somebody. The first number is the replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the steps' modules tell")]
 pub enum Action {
     // Time, others, and faults.
     Tick,

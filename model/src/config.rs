@@ -22,6 +22,7 @@ pub enum L2 {
 
 /// Bounds of a world. Faults are numbers of times.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Config {
     /// What the bounds are for.
     pub name: &'static str,

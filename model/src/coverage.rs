@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What should be possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "names say it")]
 pub enum Event {
     L1Hit,
     L2Hit,

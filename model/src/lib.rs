@@ -4,6 +4,8 @@
 //! from. The model adds the world around it: a database, Redis servers, replicas, buses, time, and
 //! what goes wrong with them. `docs/model.md` says what is covered, and what is not.
 
+#![expect(missing_docs, reason = "the fields of a step's state are named for what they are")]
+
 #[path = "../../src/coherence/mod.rs"]
 pub mod coherence;
 

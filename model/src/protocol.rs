@@ -98,7 +98,7 @@ impl Protocol {
             Action::AskL2(replica, place) => self.ask_l2(world, replica, place),
             Action::AskDatabase(replica, place) => self.ask_database(world, replica, place),
             Action::Land(replica, place) => self.land(world, replica, place),
-            Action::Store(replica, place) => self.store(world, replica, place),
+            Action::Store(replica, place) => Self::store(world, replica, place),
             Action::FillL2(replica, place) => self.fill_l2(world, replica, place),
             Action::DropFill(replica, place) => Self::drop_fill(world, replica, place),
             Action::Write(replica, key) => self.write(world, replica, key),

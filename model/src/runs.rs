@@ -61,6 +61,11 @@ pub fn long() -> Vec<Config> {
             ..l2
         },
         Config { name: "L2, joiner, time-out", up: 1, starts: 1, timeouts: 1, ticks: 0, ..l2 },
+        Config { name: "L2, one replica, every step by itself", fine: true, timeouts: 1, ..one },
+        Config { name: "L2, every step by itself", fine: true, ticks: 0, writers: 0b10, ..l2 },
+        Config { name: "L2, two keys", keys: 2, ticks: 0, ..l2 },
+        Config { name: "L2, crash", crashes: 1, starts: 1, ticks: 0, fillers: false, ..l2 },
+        Config { name: "L2, two writes, time-out", writes: 2, timeouts: 1, ticks: 0, ..l2 },
         Config { name: "L2, one replica, all faults", writes: 2, ticks: 0, ..faults },
     ]
 }

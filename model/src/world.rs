@@ -38,7 +38,6 @@ pub struct World {
 
 /// What may still happen. See [`Config`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is what the configuration calls so")]
 pub struct Left {
     pub writes: u8,
     pub psql: u8,

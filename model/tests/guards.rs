@@ -1,5 +1,11 @@
 //! Each guard, taken out, is missed.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that meets what it does not expect ends, and says how large its world was"
+)]
+
 use std::num::NonZeroUsize;
 
 use tenant_model::guards::Guards;

@@ -11,8 +11,8 @@
 //! - when a write may be acknowledged ([`Barrier`]);
 //! - whether what Redis holds may be believed ([`Trust`]).
 //!
-//! Callers bring the lock, the clock and the data. The model in `tests/model` drives the same code
-//! through every order of events.
+//! Callers bring the lock, the clock and the data. The model (`model/`, a crate of its own)
+//! drives the same code through every order of events.
 
 mod apply;
 mod barrier;

@@ -142,7 +142,7 @@ impl Protocol {
     }
 
     /// (A guard is off: the epoch was current a moment ago.)
-    pub(crate) fn store(&self, world: &mut World, replica: usize, place: usize) -> Option<()> {
+    pub(crate) fn store(world: &mut World, replica: usize, place: usize) -> Option<()> {
         let process = world.process_mut(replica)?;
         let load = process.loads[place];
         let LoadStage::Storing { version, lease } = load.stage else { return None };
