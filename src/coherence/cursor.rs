@@ -30,6 +30,14 @@ impl Snapshot {
         Self { xmin: last + 1, xmax: last + 1, running: Vec::new() }
     }
 
+    /// The snapshot that sees every transaction below `next` but those that are `running`.
+    #[must_use]
+    pub fn below(next: u64, mut running: Vec<u64>) -> Self {
+        running.retain(|xid| *xid < next);
+        running.sort_unstable();
+        Self { xmin: running.first().copied().unwrap_or(next), xmax: next, running }
+    }
+
     /// Lowest transaction id that was still running: everything below is decided.
     #[must_use]
     pub const fn xmin(&self) -> u64 {
@@ -191,6 +199,8 @@ mod tests {
         let snapshot: Snapshot = "10:20:10,14".parse().unwrap();
         assert!(snapshot.sees(9) && snapshot.sees(11) && snapshot.sees(19));
         assert!(!snapshot.sees(10) && !snapshot.sees(14) && !snapshot.sees(20));
+        assert_eq!(Snapshot::below(20, vec![14, 10, 23]), snapshot);
+        assert_eq!(Snapshot::below(6, vec![]), Snapshot::up_to(5));
         assert!(Snapshot::up_to(5).sees(5) && !Snapshot::up_to(5).sees(6));
         for bad in ["", "1", "1:2", "2:1:", "a:b:", "1:5:7", "1:5:0", "-1:2:"] {
             assert!(bad.parse::<Snapshot>().is_err(), "{bad}");

@@ -5,25 +5,24 @@
 //! current may be stored, or joined by another request. Each of the methods here is one step: the
 //! caller holds the lock of the stripe over the call *and* over what it does to the cache.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::collections::BTreeMap;
 
 /// How many evictions a stripe has seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Epoch(u64);
 
 /// One slice of the key space: its epoch, and the loads under way in it.
 ///
 /// Keys share an epoch with the others of their stripe. That refuses a fill now and then that
 /// would have been right, and never admits a wrong one.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Stripe<K, F> {
     epoch: Epoch,
-    flights: HashMap<K, Flight<F>>,
+    flights: BTreeMap<K, Flight<F>>,
 }
 
 /// A load under way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Flight<F> {
     /// The epoch that was current when the load began.
     pub began: Epoch,
@@ -42,11 +41,11 @@ pub enum Admission<F> {
 
 impl<K, F> Default for Stripe<K, F> {
     fn default() -> Self {
-        Self { epoch: Epoch::default(), flights: HashMap::new() }
+        Self { epoch: Epoch::default(), flights: BTreeMap::new() }
     }
 }
 
-impl<K: Hash + Eq + Clone, F: Clone> Stripe<K, F> {
+impl<K: Ord + Clone, F: Clone> Stripe<K, F> {
     /// Joins the running load of `key`, or makes `handle` the one that others join.
     ///
     /// A load that an eviction has overtaken is not joined: it may return the old value.

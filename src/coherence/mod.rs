@@ -6,11 +6,13 @@
 //! - whether a load that ran beside an eviction may be stored or joined ([`Stripe`]);
 //! - in which order a change takes effect ([`Application`]);
 //! - up to when what is cached may be served ([`Fence`]);
+//! - which answers a read may give ([`Reading`]);
+//! - in which order a replica begins, and begins anew ([`Start`]);
 //! - when a write may be acknowledged ([`Barrier`]);
 //! - whether what Redis holds may be believed ([`Trust`]).
 //!
-//! Callers bring the lock, the clock and the data. The model in `tests/model` drives the same code
-//! through every order of events.
+//! Callers bring the lock, the clock and the data. The model (`model/`, a crate of its own)
+//! drives the same code through every order of events.
 
 mod apply;
 mod barrier;
@@ -18,6 +20,8 @@ mod clock;
 mod cursor;
 mod epoch;
 mod fence;
+mod read;
+mod start;
 mod trust;
 
 pub use apply::{Application, Step};
@@ -26,4 +30,6 @@ pub use clock::Moment;
 pub use cursor::{Cursor, LogHead, LogIdentity, Restart, Snapshot, SnapshotError};
 pub use epoch::{Admission, Epoch, Flight, Stripe};
 pub use fence::{Bound, Deadline, Fence, Renewal, Renewed};
+pub use read::{Reading, Source};
+pub use start::{Start, StartStep};
 pub use trust::{Introduction, Marker, Trust, Unknown, introduce};

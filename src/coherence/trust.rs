@@ -5,7 +5,7 @@
 //! it, and every connection is born untrusted. A *marker* in Redis says how far the log of changes
 //! has been revoked there; whoever connects revokes the rest, and only then trusts.
 
-use super::{Cursor, LogHead, LogIdentity, Restart, Snapshot};
+use super::{Cursor, Epoch, LogHead, LogIdentity, Restart, Snapshot};
 
 /// What stands in Redis beside the entries.
 ///
@@ -19,6 +19,14 @@ pub struct Marker {
     pub log: LogIdentity,
     /// The changes that were revoked.
     pub revoked: Snapshot,
+}
+
+impl Marker {
+    /// Whether it may take the place of what is there: it goes on from a marker of its own epoch.
+    #[must_use]
+    pub fn advances(&self, found: Option<&Self>) -> bool {
+        found.is_some_and(|found| found.epoch == self.epoch)
+    }
 }
 
 /// What a new connection has to do before it is trusted.
@@ -81,6 +89,23 @@ impl Trust {
         *self = Self::Lost;
     }
 
+    /// The epoch whose entries a load may read and fill, a load that has `noted` the epoch of its
+    /// key in L1 already. The other way round, trust could be lost and L1 evicted in between: the
+    /// load would carry what is no longer believed into L1, under an epoch that is current.
+    #[must_use]
+    pub fn checked_after(&self, _noted: Epoch) -> Option<&str> {
+        self.epoch()
+    }
+
+    /// The marker to be written over this connection by a replica that has come to `cursor`: all
+    /// that it sees was applied, and each revocation succeeded, or there would be no trust left.
+    #[must_use]
+    pub fn marker(&self, cursor: &Cursor) -> Option<Marker> {
+        let epoch = self.epoch()?.to_owned();
+        let (log, revoked) = (cursor.identity().clone(), cursor.snapshot().clone());
+        Some(Marker { epoch, log, revoked })
+    }
+
     /// The epoch whose entries may be read and filled.
     #[must_use]
     pub fn epoch(&self) -> Option<&str> {
@@ -119,6 +144,20 @@ mod tests {
         }
         let unmarked = introduce(None, &head("a", "30:30:", 0));
         assert_eq!(unmarked, Introduction::NewEpoch(Unknown::NoMarker));
+    }
+
+    #[test]
+    fn a_marker_goes_on_in_its_own_epoch_alone() {
+        let cursor = Cursor::starting_at(head("a", "30:30:", 0));
+        let mut trust = Trust::default();
+        assert_eq!(trust.marker(&cursor), None);
+        trust.gain("e".into());
+        let marker = trust.marker(&cursor).unwrap();
+        assert_eq!((marker.epoch.as_str(), &marker.revoked), ("e", cursor.snapshot()));
+        assert!(marker.advances(Some(&marker)));
+        let other = Marker { epoch: "f".into(), ..marker.clone() };
+        assert!(!marker.advances(Some(&other)));
+        assert!(!marker.advances(None));
     }
 
     #[test]
