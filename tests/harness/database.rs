@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 /// The `application_name` of the connection on which a replica listens.
-const LISTENER: &str = "tenant-service listener";
+pub(super) const LISTENER: &str = "tenant-service listener";
 
 /// Dropped when the test is over.
 pub struct Database {
