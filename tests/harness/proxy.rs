@@ -217,9 +217,19 @@ struct Connection {
 impl Connection {
     async fn run(&self, mut client: TcpStream) {
         let mut server = None;
-        tokio::select! {
-            () = self.doomed() => {}
-            ended = self.carry(&mut client, &mut server) => if ended.is_ok() { return },
+        // A cut breaks off everything but the connect itself: half made, it could not be reset.
+        let let_through = tokio::select! {
+            () = self.doomed() => None,
+            port = self.let_through() => port,
+        };
+        if let Some(port) = let_through {
+            server = TcpStream::connect(("127.0.0.1", port)).await.ok();
+        }
+        if let Some(server) = &mut server {
+            tokio::select! {
+                () = self.doomed() => {}
+                ended = self.carry(&mut client, server) => if ended.is_ok() { return },
+            }
         }
         // An end that says so: both sides learn that something was lost.
         for stream in [Some(client), server].into_iter().flatten() {
@@ -239,27 +249,20 @@ impl Connection {
         let _ = self.wires.clone().wait_for(is_doomed).await;
     }
 
-    /// Returns when both directions have ended in good order.
-    async fn carry(
-        &self,
-        client: &mut TcpStream,
-        server: &mut Option<TcpStream>,
-    ) -> io::Result<()> {
-        let mut wires = self.wires.clone();
+    /// Waits until a new connection is let through, and says to which server; nothing if it is
+    /// refused.
+    async fn let_through(&self) -> Option<u16> {
         if self.born.all.loses() {
             self.has_hole.store(true, Ordering::Relaxed);
         }
-        let port = loop {
-            let Wires { all, server, .. } = *wires.borrow_and_update();
-            if all == Link::Refuse {
-                return Err(io::ErrorKind::ConnectionRefused.into());
-            }
-            if all.connects() {
-                break server;
-            }
-            wires.changed().await.map_err(io::Error::other)?;
-        };
-        let server = server.insert(TcpStream::connect(("127.0.0.1", port)).await?);
+        let mut wires = self.wires.clone();
+        let decided = wires.wait_for(|wires| wires.all.connects() || wires.all == Link::Refuse);
+        let wires = decided.await.ok()?;
+        wires.all.connects().then_some(wires.server)
+    }
+
+    /// Returns when both directions have ended in good order.
+    async fn carry(&self, client: &mut TcpStream, server: &mut TcpStream) -> io::Result<()> {
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());

@@ -54,7 +54,7 @@ impl Judge {
     pub(super) fn fresh_until(&self, write: &Write) -> Moment {
         let by_order = write.order.map_or(Moment::NEVER, |order| self.by_order.after(order));
         let by_time = write.acknowledged.map_or(Moment::NEVER, |at| self.by_invocation.after(at.0));
-        by_order.min(by_time)
+        by_order.min(by_time).min(write.overridden)
     }
 
     /// What is wrong with a read, if anything is.
@@ -66,13 +66,13 @@ impl Judge {
     /// Until when the state was current at most; nothing if no write can have established it.
     fn longest(&self, read: &Read) -> Option<Moment> {
         if let Some(list) = self.candidates.get(&read.state) {
-            let so_far = list.partition_point(|&(invoked, _)| invoked < read.completed);
+            let so_far = list.partition_point(|&(invoked, _)| invoked <= read.completed);
             return Some(list[so_far.checked_sub(1)?].1);
         }
         // Perhaps of a write whose revision nobody was told: it has its place by its number.
         let State::Is { owner, mark } = read.state else { return None };
         let may_be = self.marks == Marks::Revisions
-            && self.unmarked.get(&owner).is_some_and(|&invoked| invoked < read.completed);
+            && self.unmarked.get(&owner).is_some_and(|&invoked| invoked <= read.completed);
         may_be.then(|| self.by_order.after(mark))
     }
 }

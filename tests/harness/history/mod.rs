@@ -107,6 +107,8 @@ struct Write {
     acknowledged: Option<Moment>,
     becomes: Becomes,
     order: Option<u64>,
+    /// When the first write that came after it was acknowledged, as far as such are forgotten.
+    overridden: Moment,
 }
 
 struct Timeline {
@@ -134,6 +136,7 @@ impl History {
             acknowledged: start,
             becomes: Becomes::Absent,
             order: None,
+            overridden: Moment::NEVER,
         };
         self.timelines.push(Timeline { name: name.into(), marks, writes: vec![absent] });
         Key(u32::try_from(self.timelines.len() - 1).expect("few keys"))
@@ -144,7 +147,8 @@ impl History {
         self.last += 1;
         let id = self.last;
         for &Effect { key, becomes } in effects {
-            let write = Write { id, invoked, acknowledged: None, becomes, order: None };
+            let overridden = Moment::NEVER;
+            let write = Write { id, invoked, acknowledged: None, becomes, order: None, overridden };
             self.timeline(key).writes.push(write);
         }
         self.pending.insert(id, effects.iter().map(|effect| effect.key).collect());
@@ -203,10 +207,14 @@ impl History {
     pub fn forget_before(&mut self, moment: Moment) {
         for timeline in &mut self.timelines {
             let judge = Judge::of(timeline.marks, &timeline.writes);
-            let kept: Vec<bool> =
-                timeline.writes.iter().map(|write| judge.fresh_until(write) >= moment).collect();
-            let mut kept = kept.into_iter();
-            timeline.writes.retain(|_| kept.next().unwrap_or(true));
+            // The highest number stays: it is what smaller ones are older than.
+            let before = |write: &&Write| write.acknowledged.is_some_and(|at| at < moment);
+            let highest =
+                timeline.writes.iter().filter(before).filter_map(|write| write.order).max();
+            timeline.writes.retain_mut(|write| {
+                write.overridden = judge.fresh_until(write);
+                write.overridden >= moment || (highest.is_some() && write.order == highest)
+            });
         }
     }
 
