@@ -45,6 +45,7 @@ pub mod guard;
 pub mod history;
 pub mod http;
 mod installation;
+pub mod load;
 pub mod metrics;
 pub mod monitor;
 pub mod ports;

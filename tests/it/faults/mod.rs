@@ -2,4 +2,5 @@
 //! is broken, and what is wrong is seen. `scripts/faults` and `scripts/soak` put them to use.
 
 mod history;
+mod load;
 mod proxy;
