@@ -38,9 +38,11 @@
     reason = "a test that cannot go on panics, and says what it saw"
 )]
 
+pub mod bed;
 pub mod cli;
 pub mod database;
 pub mod eventually;
+pub mod fault;
 pub mod guard;
 pub mod history;
 pub mod http;
