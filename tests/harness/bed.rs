@@ -16,7 +16,7 @@ use super::redis::Redis;
 use super::replica::{Builder, Replica};
 
 /// Whatever is broken is felt, and whatever is whole is found so, in a fraction of this.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 /// The bound of the replicas here.
 pub const BOUND: Duration = Duration::from_secs(1);
 /// So long a look at a replica may take.

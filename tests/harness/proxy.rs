@@ -68,12 +68,11 @@ enum Flow {
 impl Link {
     fn flow(self, direction: Direction) -> Flow {
         match self {
-            Self::Pass | Self::Refuse => Flow::On,
-            Self::Delay(by) => Flow::Late(by),
             Self::Stall(Bytes::Kept) => Flow::Held,
             Self::Stall(Bytes::Lost) => Flow::Lost,
             Self::HalfOpen(dead) if dead == direction => Flow::Lost,
-            Self::HalfOpen(_) => Flow::On,
+            Self::Delay(by) => Flow::Late(by),
+            Self::Pass | Self::Refuse | Self::HalfOpen(_) => Flow::On,
         }
     }
 

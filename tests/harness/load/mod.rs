@@ -171,10 +171,9 @@ impl Shared {
         let Settings { seed, shared_tenants, owners, .. } = self.settings;
         let mut rng = Rng::with_seed(seed);
         let mut targets = Vec::new();
-        let tenants: Vec<(Tenant, Phone)> =
+        let tenants: Arc<[(Tenant, Phone)]> =
             (0..shared_tenants).map(|_| self.new_tenant(&mut targets)).collect();
         self.targets[0].store(Arc::new(targets));
-        let tenants = Arc::new(tenants);
         Writer::new(&self, rng.fork()).create_shared(&tenants).await;
         let _ = ready.send(());
 

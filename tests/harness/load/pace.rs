@@ -13,13 +13,14 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Without a number, as fast as it goes.
-    pub fn new(a_second: Option<f64>) -> Self {
+    /// Of one among so many who share the number; without a number, as fast as it goes.
+    pub fn share(a_second: Option<u32>, among: usize) -> Self {
+        let among = u32::try_from(among).expect("few tasks");
         let limit = a_second.map(|a_second| {
             let mut ticks = interval(TICK);
             // What a fault kept us from is not made up for.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            (ticks, a_second * TICK.as_secs_f64())
+            (ticks, f64::from(a_second) / f64::from(among) * TICK.as_secs_f64())
         });
         Self { limit, left: 0.0 }
     }

@@ -18,8 +18,7 @@ const BREATH: Duration = Duration::from_millis(20);
 pub async fn run(shared: Arc<Shared>, reader: usize, mut rng: Rng) {
     let replica = reader % shared.addresses.len();
     let mut connection = Connection::to(&shared.addresses[replica]);
-    let share = |all| f64::from(all) / shared.reads.len() as f64;
-    let mut pace = Pace::new(shared.settings.reads_a_second.map(share));
+    let mut pace = Pace::share(shared.settings.reads_a_second, shared.reads.len());
     while !shared.has_ended() {
         pace.turn().await;
         let targets = shared.targets[rng.usize(..shared.targets.len())].load_full();

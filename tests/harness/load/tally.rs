@@ -96,6 +96,7 @@ impl Tally {
     }
 
     /// How many of all requests were answered.
+    #[expect(clippy::cast_precision_loss, reason = "nobody counts to 2^52")]
     pub fn availability(self) -> f64 {
         let answered = self.reads + self.writes + self.refused;
         let all = answered + self.reads_failed + self.writes_failed;

@@ -6,8 +6,8 @@ use super::wire;
 use crate::harness::history::{Becomes, Effect, History, Key, Marks, State};
 
 /// The length of the end of a token that a masked answer shows.
-const SHOWN: usize = 4;
-const TAGS: u64 = 36_u64.pow(SHOWN as u32);
+const SHOWN: u32 = 4;
+const TAGS: u64 = 36_u64.pow(SHOWN);
 
 /// A key, and how to read it.
 pub struct Target {
@@ -32,7 +32,7 @@ impl Target {
             }
             // `{"access_token":"***0a1b"}`; the tag names the tenant as well.
             Marks::Tags => {
-                let shown = body.strip_prefix(br#"{"access_token":"***"#)?.get(..SHOWN)?;
+                let shown = body.strip_prefix(br#"{"access_token":"***"#)?.get(..SHOWN as usize)?;
                 let tag = u64::from_str_radix(str::from_utf8(shown).ok()?, 36).ok()?;
                 Some(State::Is { owner: 0, mark: tag })
             }
@@ -44,7 +44,7 @@ impl Target {
 pub fn token(number: u64) -> (String, u64) {
     let tag = number % TAGS;
     let mut digits = String::new();
-    for place in (0..SHOWN as u32).rev() {
+    for place in (0..SHOWN).rev() {
         let digit = u32::try_from(tag / 36_u64.pow(place) % 36).unwrap_or(0);
         digits.extend(char::from_digit(digit, 36));
     }

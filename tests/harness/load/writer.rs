@@ -44,8 +44,7 @@ struct Own {
 
 impl Writer {
     pub fn new(shared: &Arc<Shared>, rng: Rng) -> Self {
-        let writers = (shared.settings.owners + 2) as f64;
-        let pace = Pace::new(Some(f64::from(shared.settings.writes_a_second) / writers));
+        let pace = Pace::share(Some(shared.settings.writes_a_second), shared.settings.owners + 2);
         let connections = shared.addresses.iter().map(|address| Connection::to(address)).collect();
         Self { shared: Arc::clone(shared), connections, pace, rng }
     }
@@ -62,7 +61,7 @@ impl Writer {
     }
 
     /// Renames tenants and sets their credentials, as others do at the same time.
-    pub async fn write_shared(mut self, tenants: Arc<Vec<(Tenant, Phone)>>) {
+    pub async fn write_shared(mut self, tenants: Arc<[(Tenant, Phone)]>) {
         while !self.shared.has_ended() {
             self.pace.turn().await;
             let (tenant, phone) = &tenants[self.rng.usize(..tenants.len())];
