@@ -108,14 +108,14 @@ impl Bed {
                 }
             }
         }
-        self.epoch().await.ok_or_else(|| "Redis does not hold it".to_owned())
+        self.epoch_of(tag.trim_matches('"')).await.ok_or_else(|| "Redis does not hold it".into())
     }
 
-    /// The epoch of an entry in Redis.
-    async fn epoch(&self) -> Option<String> {
+    /// The epoch of the probe's entry in Redis, if it is this revision.
+    async fn epoch_of(&self, revision: &str) -> Option<String> {
         let get = ::redis::cmd("GET").arg("tenant:probe").to_owned();
         let entry: Option<String> = ask(&self.redis, &get).await;
-        let entry = entry?;
+        let entry = entry.filter(|text| text.contains(&format!("\"_revision\":{revision},")))?;
         let (_, rest) = entry.split_once(r#""_epoch":""#)?;
         rest.split_once('"').map(|(epoch, _)| epoch.to_owned())
     }

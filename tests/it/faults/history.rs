@@ -67,8 +67,8 @@ const fn tagged(owner: u32, mark: u64) -> Becomes {
     Becomes::Is { owner, mark: Some(mark) }
 }
 
-fn old(since: u64) -> Option<Fault> {
-    Some(Fault::Old { since: Moment(since) })
+const fn old(since: u64) -> Fault {
+    Fault::Old { since: Moment(since) }
 }
 
 #[test]
@@ -79,9 +79,9 @@ fn a_phone_that_moved_away() {
     story.writes((50, 60), untold(B), Some(3));
     assert_eq!(story.judges((35, 36), is(A, 1)), None, "the write is under way");
     assert_eq!(story.judges((40, 90), is(A, 1)), None, "invoked no later than acknowledged");
-    assert_eq!(story.judges((41, 42), is(A, 1)), old(40));
-    assert_eq!(story.judges((61, 62), State::Absent), old(60));
-    assert_eq!(story.judges((61, 62), is(A, 1)), old(40), "since the first that it missed");
+    assert_eq!(story.judges((41, 42), is(A, 1)), Some(old(40)));
+    assert_eq!(story.judges((61, 62), State::Absent), Some(old(60)));
+    assert_eq!(story.judges((61, 62), is(A, 1)), Some(old(40)), "since the first that it missed");
     assert_eq!(story.judges((61, 62), is(B, 3)), None);
     assert_eq!(story.judges((55, 56), is(B, 3)), None, "before its acknowledgement, too");
 }
@@ -91,10 +91,10 @@ fn a_tenant_deleted_and_created_again() {
     let mut story = Story::of(Marks::Revisions);
     story.writes((10, 20), untold(A), Some(1));
     story.writes((30, 40), Becomes::Absent, None);
-    assert_eq!(story.judges((41, 42), is(A, 1)), old(40), "200 after the deletion");
+    assert_eq!(story.judges((41, 42), is(A, 1)), Some(old(40)), "200 after the deletion");
     story.writes((50, 60), untold(A), Some(9));
-    assert_eq!(story.judges((61, 62), State::Absent), old(60), "404 after the creation");
-    assert_eq!(story.judges((61, 62), is(A, 1)), old(40), "as before the deletion");
+    assert_eq!(story.judges((61, 62), State::Absent), Some(old(60)), "404 after the creation");
+    assert_eq!(story.judges((61, 62), is(A, 1)), Some(old(40)), "as before the deletion");
     assert_eq!(story.judges((61, 62), is(A, 9)), None);
 }
 
@@ -105,8 +105,12 @@ fn an_absence_that_comes_back_is_current_again() {
         story.writes((at, at + 10), becomes, None);
     }
     assert_eq!(story.judges((61, 62), is(A, 1)), None, "suspended and active again");
-    assert_eq!(story.judges((61, 62), State::Absent), old(60));
-    assert_eq!(story.judges((45, 46), is(A, 1)), old(40), "what comes later does not excuse it");
+    assert_eq!(story.judges((61, 62), State::Absent), Some(old(60)));
+    assert_eq!(
+        story.judges((45, 46), is(A, 1)),
+        Some(old(40)),
+        "what comes later does not excuse it"
+    );
     assert_eq!(story.judges((45, 51), is(A, 1)), None, "unless it may have been seen");
 }
 
@@ -115,7 +119,7 @@ fn an_old_secret() {
     let mut story = Story::of(Marks::Tags);
     story.writes((10, 20), tagged(A, 700), Some(1));
     story.writes((30, 40), tagged(A, 300), Some(2));
-    assert_eq!(story.judges((41, 42), is(A, 700)), old(40));
+    assert_eq!(story.judges((41, 42), is(A, 700)), Some(old(40)));
     assert_eq!(story.judges((41, 42), is(A, 300)), None);
 }
 
@@ -125,7 +129,7 @@ fn concurrent_writes_are_ordered_by_their_numbers_or_not_at_all() {
     // Acknowledged in the other order than committed.
     story.writes((10, 40), tagged(A, 5), Some(1));
     story.writes((10, 30), tagged(A, 6), Some(2));
-    assert_eq!(story.judges((31, 32), is(A, 5)), old(30));
+    assert_eq!(story.judges((31, 32), is(A, 5)), Some(old(30)));
     assert_eq!(story.judges((41, 42), is(A, 6)), None);
 
     let mut story = Story::of(Marks::Tags);
@@ -133,7 +137,7 @@ fn concurrent_writes_are_ordered_by_their_numbers_or_not_at_all() {
     story.writes((10, 30), tagged(A, 6), None);
     assert_eq!(story.judges((41, 42), is(A, 5)), None);
     assert_eq!(story.judges((41, 42), is(A, 6)), None);
-    assert_eq!(story.judges((41, 42), State::Absent), old(30));
+    assert_eq!(story.judges((41, 42), State::Absent), Some(old(30)));
 }
 
 #[test]
@@ -146,7 +150,7 @@ fn a_write_of_unknown_outcome_may_take_effect_at_any_time_or_never() {
         assert_eq!(story.judges((35, 99), state), None);
     }
     story.writes((100, 110), tagged(A, 3), None);
-    assert_eq!(story.judges((120, 121), is(A, 1)), old(110));
+    assert_eq!(story.judges((120, 121), is(A, 1)), Some(old(110)));
     assert_eq!(story.judges((120, 121), is(A, 2)), None, "it may come last");
 }
 
@@ -156,13 +160,13 @@ fn the_number_of_an_answer_betrays_even_a_write_that_nobody_was_told_of() {
     story.writes((10, 20), untold(A), Some(1));
     // A credential's write: its answer does not tell the tenant's revision.
     story.writes((30, 40), untold(A), None);
-    assert_eq!(story.judges((41, 42), is(A, 1)), old(40));
+    assert_eq!(story.judges((41, 42), is(A, 1)), Some(old(40)));
     assert_eq!(story.judges((41, 42), is(A, 2)), None);
     story.writes((50, 60), untold(A), Some(3));
-    assert_eq!(story.judges((61, 62), is(A, 2)), old(60));
+    assert_eq!(story.judges((61, 62), is(A, 2)), Some(old(60)));
     story.begins(70, untold(A));
     assert_eq!(story.judges((80, 81), is(A, 4)), None, "of unknown outcome");
-    assert_eq!(story.judges((80, 81), is(A, 2)), old(60));
+    assert_eq!(story.judges((80, 81), is(A, 2)), Some(old(60)));
 }
 
 #[test]
@@ -172,7 +176,7 @@ fn a_refused_write_has_no_effect() {
     let id = story.begins(30, Becomes::Absent);
     story.history.refuse(id);
     assert_eq!(story.judges((41, 42), is(A, 1)), None);
-    assert_eq!(story.judges((41, 42), State::Absent), old(20));
+    assert_eq!(story.judges((41, 42), State::Absent), Some(old(20)));
 }
 
 #[test]

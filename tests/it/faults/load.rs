@@ -12,7 +12,7 @@ use crate::harness::load::wire::{Cache, Connection, get};
 use crate::harness::load::{Load, Settings};
 use crate::harness::{Postgres, Replica, eventually};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 fn settings() -> Settings {
     Settings { reads_a_second: Some(1_000), writes_a_second: 60, ..Settings::new(7, DEADLINE) }

@@ -53,7 +53,7 @@ impl Rig {
 }
 
 impl Ends {
-    async fn is_reset(mut self) {
+    async fn end_in_a_reset(mut self) {
         for end in [&mut self.client.0, &mut self.server.0] {
             let ended = timeout(DEADLINE, end.read(&mut [0; 16])).await.unwrap();
             assert_eq!(ended.unwrap_err().kind(), ErrorKind::ConnectionReset);
@@ -104,7 +104,7 @@ async fn a_cut_resets_what_there_is_and_nothing_else() {
     let rig = Rig::new().await;
     let ends = rig.connect().await;
     rig.proxy.cut();
-    ends.is_reset().await;
+    ends.end_in_a_reset().await;
     rig.connect().await.works().await;
 }
 
@@ -154,7 +154,7 @@ async fn a_connection_that_lost_bytes_in_a_stall_is_reset_afterwards() {
     let mut new = rig.client().await;
     rig.nobody_comes().await;
     rig.proxy.set(Link::Pass);
-    busy.is_reset().await;
+    busy.end_in_a_reset().await;
     let refused = new.read(&mut [0; 16]).await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionReset);
     silent.works().await;
@@ -203,7 +203,7 @@ async fn half_open_is_one_direction() {
         let _new = rig.client().await;
         rig.nobody_comes().await;
         rig.proxy.set(Link::Pass);
-        Ends { client, server }.is_reset().await;
+        Ends { client, server }.end_in_a_reset().await;
     }
 }
 
@@ -271,6 +271,6 @@ async fn listen_can_be_treated_alone() {
     proxy.set_push(Link::Refuse);
     proxy.cut_push();
     assert!(!matches!(listener.try_recv().await, Ok(Some(_))), "it is cut");
-    PgListener::connect(&url).await.err().expect("it is refused");
+    PgListener::connect(&url).await.expect_err("it is refused");
     ordinary.execute("SELECT 1").await.unwrap();
 }
