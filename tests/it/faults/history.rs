@@ -199,6 +199,18 @@ fn what_nobody_wrote_comes_from_nowhere() {
     assert_eq!(story.judges((30, 31), is(A, 2)), Some(Fault::FromNowhere));
 }
 
+/// The only write that certainly came after the first one is itself overridden, and forgotten.
+#[test]
+fn what_is_overridden_stays_so_when_the_reason_is_forgotten() {
+    let mut story = Story::of(Marks::Tags);
+    story.writes((10, 20), tagged(A, 1), None);
+    story.writes((30, 100), tagged(A, 2), Some(1));
+    story.writes((15, 50), tagged(A, 3), Some(2));
+    story.history.forget_before(Moment(60));
+    assert_eq!(story.judges((101, 102), is(A, 1)), Some(old(100)));
+    assert_eq!(story.judges((101, 102), is(A, 3)), None);
+}
+
 #[test]
 fn a_violation_says_what_a_reader_needs() {
     let mut story = Story::of(Marks::Tags);
