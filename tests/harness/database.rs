@@ -13,7 +13,7 @@ use super::eventually::Watch;
 use super::postgres::SERVICE;
 
 /// The `application_name` of the connection on which a replica listens.
-const LISTENER: &str = "tenant-service listener";
+pub(super) const LISTENER: &str = "tenant-service listener";
 
 /// Dropped when the test is over.
 pub struct Database {

@@ -38,17 +38,22 @@
     reason = "a test that cannot go on panics, and says what it saw"
 )]
 
+pub mod bed;
 pub mod cli;
 pub mod database;
 pub mod eventually;
+pub mod fault;
 pub mod guard;
+pub mod history;
 pub mod http;
 mod installation;
+pub mod load;
 pub mod metrics;
 pub mod monitor;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod redis;
 pub mod replica;
 pub mod scratch;
@@ -60,6 +65,7 @@ pub use http::{Answer, Call};
 pub use metrics::Metrics;
 pub use monitor::Monitor;
 pub use postgres::Postgres;
+pub use proxy::Proxy;
 pub use redis::Redis;
 pub use replica::{Cluster, Replica};
 pub use scratch::Scratch;

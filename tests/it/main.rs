@@ -13,6 +13,7 @@ pub mod harness;
 mod harness_tests;
 
 mod coherence;
+mod faults;
 mod http;
 mod layers;
 mod process;
