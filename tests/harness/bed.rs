@@ -122,7 +122,7 @@ impl Bed {
 
     /// How often a replica has dropped everything that it had in memory.
     pub fn drops(&self) -> usize {
-        const DROPPED: &str = "dropping everything that is cached";
+        const DROPPED: &str = "everything was dropped from memory";
         let lines = self.nodes.iter().flat_map(|node| node.replica.logs());
         lines.filter(|line| line["message"] == DROPPED).count()
     }

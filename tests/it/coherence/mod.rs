@@ -2,6 +2,7 @@
 
 mod burst;
 mod eviction;
+mod fence;
 pub mod fleet;
 pub mod gate;
 mod lease;

@@ -116,7 +116,7 @@ async fn made_up_messages_hide_no_change() {
 /// A server that crashed may give transaction ids again that a replica has seen as decided.
 #[tokio::test]
 async fn after_a_crash_of_postgres_everything_is_dropped_and_after_a_restart_nothing() {
-    const DROPPED: &str = "the change log does not go on where it was left";
+    const DROPPED: &str = "starting over";
     let server = Postgres::own_cluster().await;
     let database = server.database().await;
     insert_tenants(&database, 1).await;
