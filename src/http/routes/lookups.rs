@@ -27,7 +27,7 @@ use crate::http::{reply, schema};
     responses(
         (status = 200, description = "The tenant", body = schema::Lookup, headers(
             ("ETag" = String, description = "The tenant's revision"),
-            ("Cache-Status" = String, description = "`tenant-service; hit; detail=l1`, `…; hit; detail=l2` or `…; fwd=miss`"),
+            ("Cache-Status" = String, description = "`tenant-service; hit; detail=l1`, `…; hit; detail=l2`, `…; fwd=miss`, `…; fwd=bypass; detail=fenced` or, where it may be old, `…; hit; detail=stale`"),
         )),
         (status = 304, description = "The answer is still the one that the caller has"),
         (status = 400, description = "Not a phone number's id: `invalid_value`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
@@ -56,7 +56,7 @@ pub async fn by_phone(
     responses(
         (status = 200, description = "The tenant", body = schema::Lookup, headers(
             ("ETag" = String, description = "The tenant's revision"),
-            ("Cache-Status" = String, description = "`tenant-service; hit; detail=l1`, `…; hit; detail=l2` or `…; fwd=miss`"),
+            ("Cache-Status" = String, description = "`tenant-service; hit; detail=l1`, `…; hit; detail=l2`, `…; fwd=miss`, `…; fwd=bypass; detail=fenced` or, where it may be old, `…; hit; detail=stale`"),
         )),
         (status = 304, description = "The answer is still the one that the caller has"),
         (status = 400, description = "Not an integration's id: `invalid_value`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
