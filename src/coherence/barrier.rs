@@ -4,7 +4,8 @@
 //! the replicas. A replica that registers later takes its baseline later, and so begins with the new
 //! value. Each of the others is done with when it has acknowledged the change, when its row shows
 //! that it has applied a snapshot which sees the change, or when a whole bound has passed since the
-//! rows were read: by then every deadline that stood on an older proof is over.
+//! commit: whoever renewed after it has read the log after it, and every deadline that stood on an
+//! older proof is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,39 +33,23 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Barrier {
     xid: u64,
+    /// The other replicas, as they were when they were first seen.
     replicas: usize,
-    /// Who may still serve the old value; `None` where nobody can tell.
+    /// Who may still serve the old value; `None` as long as nobody can tell.
     waiting: Option<BTreeSet<Instance>>,
     not_before: Moment,
     expires: Moment,
 }
 
 impl Barrier {
-    /// The barrier of a change that transaction `xid` committed, for the rows of the *other*
-    /// replicas, read after the change was committed, applied here, and published. The reading
-    /// began at `read`.
+    /// The barrier of a change that transaction `xid` committed, at `committed` at the latest, and
+    /// that was then applied here and published.
     ///
-    /// No write is acknowledged sooner than one bound after `first_seen`, when this process first
-    /// saw the database's identity and timeline: replicas of the database before this one may still
+    /// No write is acknowledged sooner than one bound after `first_seen`, when the database's
+    /// identity and timeline were first seen: replicas of the database before this one may still
     /// serve on its proofs, and have no row here.
     #[must_use]
-    pub fn new<'r>(
-        xid: u64,
-        rows: impl IntoIterator<Item = (&'r Instance, &'r Snapshot)>,
-        read: Moment,
-        first_seen: Moment,
-        bound: Duration,
-    ) -> Self {
-        let mut replicas = 0;
-        let rows = rows.into_iter().inspect(|_| replicas += 1);
-        let waiting = Some(behind(xid, rows).cloned().collect());
-        let not_before = first_seen.plus(bound);
-        Self { xid, replicas, waiting, not_before, expires: not_before.max(read.plus(bound)) }
-    }
-
-    /// The barrier where the rows cannot be read. All that is left is to wait.
-    #[must_use]
-    pub fn blind(xid: u64, committed: Moment, first_seen: Moment, bound: Duration) -> Self {
+    pub fn new(xid: u64, committed: Moment, first_seen: Moment, bound: Duration) -> Self {
         let not_before = first_seen.plus(bound);
         let expires = not_before.max(committed.plus(bound));
         Self { xid, replicas: 0, waiting: None, not_before, expires }
@@ -77,13 +62,24 @@ impl Barrier {
         }
     }
 
-    /// The rows of the others as they are now. Who is no longer among them serves nothing from
-    /// before: it has stopped, or was removed when its deadline had passed.
+    /// The rows of the *other* replicas, by a reading that began after the change was committed,
+    /// applied here, and published. Who is in the first one and no longer in a later one serves
+    /// nothing from before: it has stopped, or was removed when its deadline had passed. Who came
+    /// in between has begun with the new value.
     pub fn observed<'r>(&mut self, rows: impl IntoIterator<Item = (&'r Instance, &'r Snapshot)>) {
-        if let Some(waiting) = &mut self.waiting {
-            let behind: BTreeSet<&Instance> = behind(self.xid, rows).collect();
-            waiting.retain(|instance| behind.contains(instance));
+        let mut replicas = 0;
+        let rows = rows.into_iter().inspect(|_| replicas += 1);
+        let behind: BTreeSet<Instance> = behind(self.xid, rows).cloned().collect();
+        match &mut self.waiting {
+            Some(waiting) => waiting.retain(|instance| behind.contains(instance)),
+            None => (self.waiting, self.replicas) = (Some(behind), replicas),
         }
+    }
+
+    /// Who is known not to have applied it, as far as that is known.
+    #[must_use]
+    pub fn waits_for(&self) -> Vec<&Instance> {
+        self.waiting.iter().flatten().collect()
     }
 
     /// Whether the write may be acknowledged now.
@@ -160,10 +156,16 @@ mod tests {
         rows.iter().map(|(instance, applied)| (instance, applied))
     }
 
+    fn waiting_for(rows: &[(Instance, Snapshot)]) -> Barrier {
+        let mut barrier = Barrier::new(10, at(5_000), LONG_AGO, BOUND);
+        barrier.observed(pairs(rows));
+        barrier
+    }
+
     #[test]
     fn each_replica_says_in_its_own_way_that_it_is_done() {
         let before = rows(&[("a", "9:9:"), ("b", "9:9:"), ("c", "11:11:"), ("d", "9:9:")]);
-        let mut barrier = Barrier::new(10, pairs(&before), at(5_000), LONG_AGO, BOUND);
+        let mut barrier = waiting_for(&before);
         barrier.acknowledged("a");
         barrier.acknowledged("nobody");
         assert_eq!(barrier.verdict(at(5_001)), Verdict::Waiting(at(6_000)));
@@ -176,7 +178,7 @@ mod tests {
     #[test]
     fn who_does_not_answer_is_fenced_after_one_bound() {
         let frozen = rows(&[("a", "9:9:")]);
-        let mut barrier = Barrier::new(10, pairs(&frozen), at(5_000), LONG_AGO, BOUND);
+        let mut barrier = waiting_for(&frozen);
         // Its snapshot goes on and still does not see the change.
         barrier.observed(pairs(&rows(&[("a", "10:12:10")])));
         assert_eq!(barrier.verdict(at(5_999)), Verdict::Waiting(at(6_000)));
@@ -185,16 +187,19 @@ mod tests {
 
     #[test]
     fn nobody_to_ask_is_not_nobody_there() {
-        let blind = Barrier::blind(10, at(5_000), LONG_AGO, BOUND);
+        let mut blind = Barrier::new(10, at(5_000), LONG_AGO, BOUND);
+        // Who is heard of may not be all who are there.
+        blind.acknowledged("a");
         assert_eq!(blind.verdict(at(5_999)), Verdict::Waiting(at(6_000)));
         assert_eq!(blind.verdict(at(6_000)), Verdict::Fenced);
-        let alone = Barrier::new(10, [], at(5_000), LONG_AGO, BOUND);
-        assert_eq!(alone.verdict(at(5_000)), Verdict::Acked { replicas: 0 });
+        blind.observed([]);
+        assert_eq!(blind.verdict(at(5_000)), Verdict::Acked { replicas: 0 });
     }
 
     #[test]
     fn a_database_that_was_just_found_may_have_a_past() {
-        let alone = Barrier::new(10, [], at(5_000), at(4_500), BOUND);
+        let mut alone = Barrier::new(10, at(4_000), at(4_500), BOUND);
+        alone.observed([]);
         assert_eq!(alone.verdict(at(5_499)), Verdict::Waiting(at(5_500)));
         assert_eq!(alone.verdict(at(5_500)), Verdict::Acked { replicas: 0 });
     }

@@ -8,20 +8,28 @@ use sqlx::FromRow;
 
 use super::changes::{HeadRow, identity, with_head};
 use super::{Postgres, bounded};
-use crate::coherence::{LogHead, Snapshot};
-use crate::store::{Replica, Replicas, StoreError, StoreResult};
+use crate::coherence::{LogIdentity, Snapshot};
+use crate::store::{Replica, Replicas, Roster, StoreError, StoreResult};
 
 const REGISTER: &str = "\
     INSERT INTO tenant_replicas (instance, applied) VALUES ($1, '1:1:') \
     ON CONFLICT (instance) DO UPDATE SET renewals = tenant_replicas.renewals + 1, applied = '1:1:'";
 const RENEW: &str = "\
-    UPDATE tenant_replicas SET renewals = renewals + 1, applied = $2::pg_snapshot \
-    WHERE instance = $1";
+    INSERT INTO tenant_replicas (instance, applied) VALUES ($1, $2::pg_snapshot) \
+    ON CONFLICT (instance) DO UPDATE \
+        SET renewals = tenant_replicas.renewals + 1, applied = excluded.applied";
 const ROWS: &str = with_head!(
     "pg_current_snapshot()",
     "SELECT head.snapshot::text AS snapshot, head.database, head.timeline, head.pruned_below, \
+         EXISTS (SELECT FROM tenant_changes_incarnation WHERE settled_in = head.database) \
+             AS is_settled, \
          r.instance, r.renewals, r.applied::text AS applied \
      FROM head LEFT JOIN tenant_replicas r ON true ORDER BY r.instance"
+);
+const SETTLE: &str = with_head!(
+    "pg_current_snapshot()",
+    "UPDATE tenant_changes_incarnation SET settled_in = $1 \
+     FROM head WHERE head.database = $1 AND head.timeline = $2 AND settled_in IS DISTINCT FROM $1"
 );
 const DEREGISTER: &str = "DELETE FROM tenant_replicas WHERE instance = $1";
 const BURY: &str = "DELETE FROM tenant_replicas WHERE instance = $1 AND renewals = $2";
@@ -31,6 +39,7 @@ const BURY: &str = "DELETE FROM tenant_replicas WHERE instance = $1 AND renewals
 struct Row {
     #[sqlx(flatten)]
     head: HeadRow,
+    is_settled: bool,
     instance: Option<String>,
     renewals: Option<i64>,
     applied: Option<String>,
@@ -48,25 +57,26 @@ impl Replicas for Postgres {
         lease.settle(done)
     }
 
-    async fn renew(&self, instance: &str, applied: &Snapshot) -> StoreResult<bool> {
+    async fn renew(&self, instance: &str, applied: &Snapshot) -> StoreResult<()> {
         let mut lease = self.log_lease().await?;
         let done = bounded("renew", async {
             let renew = sqlx::query(RENEW).bind(instance).bind(applied.to_string());
-            Ok(renew.execute(&mut *lease).await?.rows_affected() == 1)
+            renew.execute(&mut *lease).await?;
+            Ok(())
         })
         .await;
         lease.settle(done)
     }
 
-    async fn replicas(&self) -> StoreResult<(LogHead, Vec<Replica>)> {
+    async fn replicas(&self) -> StoreResult<Roster> {
         let mut lease = self.lease().await?;
         let read = bounded("replicas", async {
             Ok(sqlx::query_as::<_, Row>(ROWS).fetch_all(&mut *lease).await?)
         })
         .await;
-        let (mut head, mut replicas) = (None, Vec::new());
+        let (mut of_all, mut replicas) = (None, Vec::new());
         for row in lease.settle(read)? {
-            head = Some(row.head);
+            of_all = Some((row.head, row.is_settled));
             if let (Some(instance), Some(renewals), Some(applied)) =
                 (row.instance, row.renewals, row.applied)
             {
@@ -76,8 +86,20 @@ impl Replicas for Postgres {
                 replicas.push(Replica { instance, renewals, applied });
             }
         }
-        let head = head.ok_or(StoreError::Corrupt("tenant_changes_horizon: the row is gone"))?;
-        Ok((head.try_into()?, replicas))
+        let gone = StoreError::Corrupt("tenant_changes_horizon: the row is gone");
+        let (head, is_settled) = of_all.ok_or(gone)?;
+        Ok(Roster { head: head.try_into()?, is_settled, replicas })
+    }
+
+    async fn settle(&self, identity: &LogIdentity) -> StoreResult<()> {
+        let mut lease = self.log_lease().await?;
+        let done = bounded("settle", async {
+            let settle = sqlx::query(SETTLE).bind(&identity.database).bind(&identity.timeline);
+            settle.execute(&mut *lease).await?;
+            Ok(())
+        })
+        .await;
+        lease.settle(done)
     }
 
     async fn deregister(&self, instance: &str) -> StoreResult<()> {

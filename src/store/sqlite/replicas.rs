@@ -5,15 +5,16 @@ use sqlx::Connection;
 
 use super::Sqlite;
 use super::changes::head;
-use crate::coherence::{LogHead, Snapshot};
-use crate::store::{Replica, Replicas, StoreError, StoreResult};
+use crate::coherence::{LogIdentity, Snapshot};
+use crate::store::{Replica, Replicas, Roster, StoreError, StoreResult};
 use crate::telemetry::metrics::timed_query;
 
 const REGISTER: &str = "\
     INSERT INTO tenant_replicas (instance, applied) VALUES (?1, '1:1:') \
     ON CONFLICT (instance) DO UPDATE SET renewals = renewals + 1, applied = '1:1:'";
-const RENEW: &str =
-    "UPDATE tenant_replicas SET renewals = renewals + 1, applied = ?2 WHERE instance = ?1";
+const RENEW: &str = "\
+    INSERT INTO tenant_replicas (instance, applied) VALUES (?1, ?2) \
+    ON CONFLICT (instance) DO UPDATE SET renewals = renewals + 1, applied = excluded.applied";
 const ROWS: &str = "SELECT instance, renewals, applied FROM tenant_replicas ORDER BY instance";
 const DEREGISTER: &str = "DELETE FROM tenant_replicas WHERE instance = ?1";
 const BURY: &str = "DELETE FROM tenant_replicas WHERE instance = ?1 AND renewals = ?2";
@@ -26,13 +27,13 @@ impl Replicas for Sqlite {
         Ok(())
     }
 
-    async fn renew(&self, instance: &str, applied: &Snapshot) -> StoreResult<bool> {
+    async fn renew(&self, instance: &str, applied: &Snapshot) -> StoreResult<()> {
         let renew = sqlx::query(RENEW).bind(instance).bind(applied.to_string());
-        let done = timed_query("renew", renew.execute(&self.writer)).await?;
-        Ok(done.rows_affected() == 1)
+        timed_query("renew", renew.execute(&self.writer)).await?;
+        Ok(())
     }
 
-    async fn replicas(&self) -> StoreResult<(LogHead, Vec<Replica>)> {
+    async fn replicas(&self) -> StoreResult<Roster> {
         timed_query("replicas", async {
             let mut connection = self.readers.acquire().await?;
             let mut transaction = connection.begin().await?;
@@ -45,9 +46,15 @@ impl Replicas for Sqlite {
                     applied.map_err(|_| StoreError::Corrupt("tenant_replicas.applied"))?;
                 Ok(Replica { instance, renewals, applied })
             };
-            Ok((head, rows.into_iter().map(row).collect::<StoreResult<_>>()?))
+            let replicas = rows.into_iter().map(row).collect::<StoreResult<_>>()?;
+            // A file has no standby to be promoted, and no other host that served from it.
+            Ok(Roster { head, is_settled: true, replicas })
         })
         .await
+    }
+
+    async fn settle(&self, _: &LogIdentity) -> StoreResult<()> {
+        Ok(())
     }
 
     async fn deregister(&self, instance: &str) -> StoreResult<()> {

@@ -10,10 +10,11 @@ use crate::harness::{Database, Postgres, Redis, Replica, eventually};
 /// Tells of every renaming in the log, as another replica would that has no Redis.
 const NOTIFY: &str = "
     SELECT pg_notify('tenant_changes', json_build_object(
-        'seq', seq, 'xid', xid::text::bigint, 'tenant_id', tenant_id, 'kind', kind,
-        'version', version, 'keys', keys,
-        'occurred_at', to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
-        'origin', 'another', 'redis', NULL,
+        'changes', json_build_array(json_build_object(
+            'seq', seq, 'xid', xid::text::bigint, 'tenant_id', tenant_id, 'kind', kind,
+            'version', version, 'keys', keys,
+            'occurred_at', to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))),
+        'origin', 'another', 'redis', 'elsewhere',
         'database', (SELECT system_identifier FROM pg_control_system())::text || '/' ||
             (SELECT oid FROM pg_database WHERE datname = current_database())::text)::text)
     FROM (SELECT * FROM tenant_changes WHERE kind = 'tenant.updated' ORDER BY seq) AS renamings";

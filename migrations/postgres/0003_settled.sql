@@ -1,0 +1,4 @@
+-- In which database a bound has passed since its replicas first saw this incarnation: whoever
+-- served from another one, or before the crash, has stopped by then, and a write need not wait for
+-- it. (The database stands beside it, for a copy made from a template brings the row along.)
+ALTER TABLE tenant_changes_incarnation ADD COLUMN settled_in text;
