@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use super::core::close_store;
 use super::lifecycle::{DRAIN_PATIENCE, Lifecycle, WRITES_PATIENCE, asked_to_end};
 use super::{Core, SeedFile, banner, load};
-use crate::coherence::Bound;
 use crate::config::{Config, Database};
 use crate::feed::{Applier, CensusTask, ListenTask, PollTask, Proof, SubscribeTask, prune};
 use crate::http::{self, Front, Names};
@@ -48,8 +47,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         }
         let supervised = Arc::clone(l2);
         lifecycle.supervise("redis", |stop| supervised.supervise(stop));
-        let (l2, applier, barriers) =
-            (Arc::clone(l2), Arc::clone(&applier), Arc::clone(&barriers));
+        let (l2, applier, barriers) = (Arc::clone(l2), Arc::clone(&applier), Arc::clone(&barriers));
         let task = SubscribeTask { l2, applier, barriers };
         lifecycle.supervise("redis subscription", |stop| task.run(stop));
     }
@@ -59,7 +57,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         lifecycle.supervise("notify", |stop| postgres.notify.run(stop));
     }
     lifecycle.supervise("poll", |stop| poll.run(stop));
-    let census = CensusTask { store: Arc::clone(&store), barriers, bound: Bound::of(bound) };
+    let census = CensusTask { store: Arc::clone(&store), barriers, bound };
     lifecycle.supervise("census", |stop| census.run(stop));
     let (pruned, retention) = (Arc::clone(&store), config.feed.retention);
     lifecycle.supervise("prune", |stop| prune(pruned, retention, stop));

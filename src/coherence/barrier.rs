@@ -37,8 +37,9 @@ pub struct Barrier {
     replicas: usize,
     /// Who may still serve the old value; `None` as long as nobody can tell.
     waiting: Option<BTreeSet<Instance>>,
-    not_before: Moment,
-    expires: Moment,
+    committed: Moment,
+    first_seen: Moment,
+    bound: Duration,
 }
 
 impl Barrier {
@@ -47,12 +48,15 @@ impl Barrier {
     ///
     /// No write is acknowledged sooner than one bound after `first_seen`, when the database's
     /// identity and timeline were first seen: replicas of the database before this one may still
-    /// serve on its proofs, and have no row here.
+    /// serve on its proofs, and have no row here. `bound` is the longest that is known.
     #[must_use]
-    pub fn new(xid: u64, committed: Moment, first_seen: Moment, bound: Duration) -> Self {
-        let not_before = first_seen.plus(bound);
-        let expires = not_before.max(committed.plus(bound));
-        Self { xid, replicas: 0, waiting: None, not_before, expires }
+    pub const fn new(xid: u64, committed: Moment, first_seen: Moment, bound: Duration) -> Self {
+        Self { xid, replicas: 0, waiting: None, committed, first_seen, bound }
+    }
+
+    /// A replica serves for so long on one proof.
+    pub fn allow_for(&mut self, bound: Duration) {
+        self.bound = self.bound.max(bound);
     }
 
     /// A replica has applied the change.
@@ -85,13 +89,15 @@ impl Barrier {
     /// Whether the write may be acknowledged now.
     #[must_use]
     pub fn verdict(&self, now: Moment) -> Verdict {
+        let not_before = self.first_seen.plus(self.bound);
+        let expires = not_before.max(self.committed.plus(self.bound));
         match &self.waiting {
-            Some(waiting) if waiting.is_empty() && now >= self.not_before => {
+            Some(waiting) if waiting.is_empty() && now >= not_before => {
                 Verdict::Acked { replicas: self.replicas }
             }
-            Some(waiting) if waiting.is_empty() => Verdict::Waiting(self.not_before),
-            _ if now >= self.expires => Verdict::Fenced,
-            _ => Verdict::Waiting(self.expires),
+            Some(waiting) if waiting.is_empty() => Verdict::Waiting(not_before),
+            _ if now >= expires => Verdict::Fenced,
+            _ => Verdict::Waiting(expires),
         }
     }
 }
@@ -111,26 +117,28 @@ pub struct Census(BTreeMap<Instance, Standing>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Standing {
     renewals: i64,
+    bound: Bound,
     since: Moment,
 }
 
 impl Census {
-    /// Takes note of the rows as they were when they were read, from `now` on. Returns those to be
-    /// removed, each if its counter is still the one given.
+    /// Takes note of the rows as they were when they were read, from `now` on: of each, its counter,
+    /// and how long its process serves on one proof. Returns those to be removed, each if its counter
+    /// is still the one given.
     pub fn take<'r>(
         &mut self,
-        rows: impl IntoIterator<Item = (&'r Instance, i64)>,
+        rows: impl IntoIterator<Item = (&'r Instance, i64, Bound)>,
         now: Moment,
-        bound: Bound,
     ) -> Vec<(Instance, i64)> {
-        let stand = |(instance, renewals): (&Instance, i64)| {
+        let stand = |(instance, renewals, bound): (&Instance, i64, Bound)| {
             let before = self.0.get(instance).filter(|standing| standing.renewals == renewals);
             let since = before.map_or(now, |standing| standing.since);
-            (instance.clone(), Standing { renewals, since })
+            (instance.clone(), Standing { renewals, bound, since })
         };
         self.0 = rows.into_iter().map(stand).collect();
-        let longest = bound.bound + bound.margin;
-        let is_dead = |standing: &Standing| now.since(standing.since) > longest;
+        let is_dead = |Standing { bound, since, .. }: &Standing| {
+            now.since(*since) > bound.bound + bound.margin
+        };
         let dead = self.0.iter().filter(|(_, standing)| is_dead(standing));
         dead.map(|(instance, standing)| (instance.clone(), standing.renewals)).collect()
     }
@@ -205,16 +213,26 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_bound_counts() {
+        let frozen = rows(&[("a", "9:9:")]);
+        let mut barrier = waiting_for(&frozen);
+        barrier.allow_for(2 * BOUND);
+        barrier.allow_for(BOUND / 2);
+        assert_eq!(barrier.verdict(at(6_999)), Verdict::Waiting(at(7_000)));
+        assert_eq!(barrier.verdict(at(7_000)), Verdict::Fenced);
+    }
+
+    #[test]
     fn a_row_that_stands_still_is_removed_and_one_that_moves_is_not() {
         let bound = Bound::of(BOUND);
         let (dead, alive) = ("dead".to_owned(), "alive".to_owned());
         let mut census = Census::default();
-        assert!(census.take([(&dead, 7), (&alive, 1)], at(1_000), bound).is_empty());
-        assert!(census.take([(&dead, 7), (&alive, 2)], at(2_050), bound).is_empty());
-        let removed = census.take([(&dead, 7), (&alive, 2)], at(2_051), bound);
+        assert!(census.take([(&dead, 7, bound), (&alive, 1, bound)], at(1_000)).is_empty());
+        assert!(census.take([(&dead, 7, bound), (&alive, 2, bound)], at(2_050)).is_empty());
+        let removed = census.take([(&dead, 7, bound), (&alive, 2, bound)], at(2_051));
         assert_eq!(removed, [(dead.clone(), 7)]);
         // It was seen, gone, and seen again: that is a new beginning.
-        census.take([(&alive, 3)], at(2_052), bound);
-        assert!(census.take([(&dead, 7)], at(2_053), bound).is_empty());
+        census.take([(&alive, 3, bound)], at(2_052));
+        assert!(census.take([(&dead, 7, bound)], at(2_053)).is_empty());
     }
 }

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use metrics::{Counter, Histogram};
 use tokio::sync::Notify;
 
-use super::recent::{Fingerprint, Recent};
 use super::acknowledgements_of;
+use super::recent::{Fingerprint, Recent};
 use super::wire::{Acknowledgement, Message};
 use crate::cache::{EvictedBy, Tiered};
 use crate::domain::{CacheKey, Change, ChangeKind};

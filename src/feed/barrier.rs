@@ -79,6 +79,8 @@ struct Known {
     identity: LogIdentity,
     /// When it was first seen; long ago, if another process has waited for a bound since.
     first_seen: Moment,
+    /// For how long some replica of it serves on one proof.
+    longest: Duration,
 }
 
 /// A reading of the rows. `None`: they could not be read.
@@ -106,19 +108,21 @@ impl Barriers {
         bound: Duration,
     ) -> StoreResult<Self> {
         let now = clock::now();
-        let Roster { head, is_settled, .. } = store.replicas().await?;
-        let first_seen = if is_settled { LONG_AGO } else { now };
+        let roster = store.replicas().await?;
         let of = |outcome| histogram_of(WRITE_BARRIER, &[("outcome", outcome)]);
-        Ok(Self {
+        let identity = roster.head.identity.clone();
+        let barriers = Self {
             store,
             instance,
             bound,
-            known: Known { identity: head.identity, first_seen }.into(),
+            known: Known { identity, first_seen: now, longest: bound }.into(),
             latest: AsyncMutex::default(),
             waiting: Mutex::default(),
             acked: of("acked"),
             fenced: of("fenced"),
-        })
+        };
+        barriers.take_note(&roster, now);
+        Ok(barriers)
     }
 
     /// Expects acknowledgements of this transaction. To be called before it is published: an answer
@@ -129,7 +133,7 @@ impl Barriers {
     }
 
     /// A replica has applied transactions of this process.
-    pub(super) fn acknowledged(&self, said: Acknowledgement) {
+    pub(super) fn acknowledged(&self, said: &Acknowledgement) {
         // Of another database, the numbers mean other transactions.
         if said.database != self.known().identity.database {
             return;
@@ -148,11 +152,11 @@ impl Barriers {
     }
 
     pub(super) async fn settled(&self, expected: Expected<'_>, write: Committed) -> Coherence {
-        let (identity, first_seen) = {
+        let (identity, mut barrier) = {
             let known = self.known();
-            (known.identity.clone(), known.first_seen)
+            let barrier = Barrier::new(write.xid, write.at, known.first_seen, known.longest);
+            (known.identity.clone(), barrier)
         };
-        let mut barrier = Barrier::new(write.xid, write.at, first_seen, self.bound);
         let mut pauses = PAUSES.iter();
         let mut look = pin!(self.read_after(Duration::ZERO));
         let verdict = loop {
@@ -168,6 +172,7 @@ impl Barriers {
                 roster = &mut look => {
                     // In another database the rows are those of others, or of nobody.
                     if let Some(roster) = roster.filter(|found| found.head.identity == identity) {
+                        roster.replicas.iter().for_each(|row| barrier.allow_for(row.bound));
                         barrier.observed(self.others(&roster));
                     }
                     let [.., longest] = PAUSES;
@@ -222,8 +227,10 @@ impl Barriers {
     fn take_note(&self, roster: &Roster, now: Moment) {
         let mut known = self.known();
         if known.identity != roster.head.identity {
-            *known = Known { identity: roster.head.identity.clone(), first_seen: now };
+            (known.identity, known.first_seen) = (roster.head.identity.clone(), now);
         }
+        let bounds = roster.replicas.iter().map(|row| row.bound);
+        known.longest = bounds.fold(self.bound, Duration::max);
         if roster.is_settled {
             known.first_seen = LONG_AGO;
         }

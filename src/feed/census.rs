@@ -2,6 +2,7 @@
 //! write waits for who is in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -17,15 +18,15 @@ pub struct CensusTask {
     pub store: Arc<dyn Store>,
     /// Who reads it.
     pub barriers: Arc<Barriers>,
-    /// How long a replica serves on one proof.
-    pub bound: Bound,
+    /// How long this replica serves on one proof.
+    pub bound: Duration,
 }
 
 impl CensusTask {
     /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut census = Census::default();
-        let mut tick = tokio::time::interval(self.bound.bound / 2);
+        let mut tick = tokio::time::interval(self.bound / 2);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
             if stop.run_until_cancelled(self.look(&mut census)).await.is_none() {
@@ -42,8 +43,9 @@ impl CensusTask {
         {
             tracing::warn!(error = chain(&error), "could not note that the database is settled");
         }
-        let rows = roster.replicas.iter().map(|row| (&row.instance, row.renewals));
-        for (instance, renewals) in census.take(rows, clock::now(), self.bound) {
+        let rows = roster.replicas.iter();
+        let rows = rows.map(|row| (&row.instance, row.renewals, Bound::of(row.bound)));
+        for (instance, renewals) in census.take(rows, clock::now()) {
             // Renewed since, or taken out by another: both are well.
             if let Ok(true) = self.store.bury(&instance, renewals).await {
                 tracing::warn!(

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::apply::BATCH;
 use super::{Applier, Proof, connected};
 use crate::cache::{EvictedBy, clock};
-use crate::coherence::{Bound, Cursor, Fence, Restart};
+use crate::coherence::{Bound, Cursor, Fence, Restart, Snapshot};
 use crate::store::{Store, StoreResult};
 use crate::telemetry::logging::chain;
 
@@ -46,7 +46,7 @@ impl PollTask {
     ) -> StoreResult<Self> {
         let mut fence = Fence::new(Bound::of(bound));
         let (began, renewal) = (Instant::now(), fence.begin(clock::now()));
-        store.register(applier.origin()).await?;
+        store.renew(applier.origin(), &Snapshot::up_to(0), bound).await?;
         let renewed = renewal.committed();
         let cursor = Cursor::starting_at(store.log_head().await?);
         // Nothing is cached yet.
@@ -96,7 +96,8 @@ impl PollTask {
     /// See the head of this file.
     async fn round(&mut self) -> StoreResult<()> {
         let renewal = self.fence.begin(clock::now());
-        self.store.renew(self.applier.origin(), self.cursor.snapshot()).await?;
+        let bound = self.fence.bound().bound;
+        self.store.renew(self.applier.origin(), self.cursor.snapshot(), bound).await?;
         let renewed = renewal.committed();
         self.poll().await?;
         // After a start-over this one comes to nothing.
@@ -139,7 +140,8 @@ impl PollTask {
         let reason = format!("the change log does not go on where it was left: {why}");
         tracing::error!(reason, "starting over");
         let renewal = self.fence.begin(clock::now());
-        self.store.register(self.applier.origin()).await?;
+        let bound = self.fence.bound().bound;
+        self.store.renew(self.applier.origin(), &Snapshot::up_to(0), bound).await?;
         let renewed = renewal.committed();
         // The new baseline first: a change between it and the drop is in the next poll.
         let head = self.store.log_head().await?;

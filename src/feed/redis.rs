@@ -80,7 +80,7 @@ impl SubscribeTask {
             }
         } else if let Ok(said) = serde_json::from_slice(message.get_payload_bytes()) {
             // Not behind the changes: a write waits for it, and it is done in no time.
-            self.barriers.acknowledged(said);
+            self.barriers.acknowledged(&said);
         }
     }
 

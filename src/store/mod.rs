@@ -207,6 +207,8 @@ pub struct Replica {
     pub renewals: i64,
     /// It has applied every change that this snapshot sees.
     pub applied: Snapshot,
+    /// How long it serves on one proof.
+    pub bound: Duration,
 }
 
 /// The table of those processes, as it was at one moment.
@@ -224,12 +226,9 @@ pub struct Roster {
 /// The processes that serve from cache, as they say themselves.
 #[async_trait]
 pub trait Replicas: Send + Sync {
-    /// Enters this process, which has applied nothing yet.
-    async fn register(&self, instance: &str) -> StoreResult<()>;
-
-    /// Renews a row, durably, and says what its process has applied. One that was taken away is
-    /// made anew: for who finds it again as for who newly came, the writes wait.
-    async fn renew(&self, instance: &str, applied: &Snapshot) -> StoreResult<()>;
+    /// Renews the row of a process, durably, and says what it has applied and for how long it
+    /// serves on that. Where there is none, it is made: every write waits for it from now on.
+    async fn renew(&self, instance: &str, applied: &Snapshot, bound: Duration) -> StoreResult<()>;
 
     /// The table.
     async fn replicas(&self) -> StoreResult<Roster>;

@@ -64,7 +64,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(FEED_CONNECTED, "Whether a source of changes is connected.");
     describe_gauge!(PROOF_AGE, "Seconds since the last completed poll of the change log.");
     describe_counter!(FENCED, "Times that this replica had to stop serving from its cache.");
-    describe_histogram!(WRITE_BARRIER, "Seconds from a write's commit until it may be acknowledged.");
+    describe_histogram!(
+        WRITE_BARRIER,
+        "Seconds from a write's commit until it may be acknowledged."
+    );
     describe_histogram!(STORE_QUERY, "Seconds a statement took.");
     Ok(handle)
 }

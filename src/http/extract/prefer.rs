@@ -58,7 +58,8 @@ mod tests {
         for fields in hurried {
             assert_eq!(of(fields), Wait::No, "{fields:?}");
         }
-        let patient: [&[&str]; 4] = [&[], &["wait=10"], &["respond-asynchronously"], &["x=respond-async"]];
+        let patient: [&[&str]; 4] =
+            [&[], &["wait=10"], &["respond-asynchronously"], &["x=respond-async"]];
         for fields in patient {
             assert_eq!(of(fields), Wait::ForReplicas, "{fields:?}");
         }

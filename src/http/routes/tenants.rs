@@ -16,8 +16,8 @@ use crate::domain::{Edit, NewTenant, Settings, Status, Tenant, TenantId, TenantP
 use crate::http::extract::{Fields, IfNoneMatch, JsonBody, MergePatch, Query, Segment, number};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::http::{reply, schema};
 use crate::http::state::Shared;
+use crate::http::{reply, schema};
 use crate::service::{Acknowledged, Wait};
 use crate::store::Page;
 

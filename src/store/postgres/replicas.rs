@@ -3,27 +3,28 @@
 //! They are written on the connections of the poll, for a proof must not wait for a pool that writes
 //! exhaust; and read, by writes that wait for them, on that pool.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::FromRow;
 
 use super::changes::{HeadRow, identity, with_head};
 use super::{Postgres, bounded};
 use crate::coherence::{LogIdentity, Snapshot};
-use crate::store::{Replica, Replicas, Roster, StoreError, StoreResult};
+use crate::store::row::{replica, to_millis};
+use crate::store::{Replicas, Roster, StoreError, StoreResult};
 
-const REGISTER: &str = "\
-    INSERT INTO tenant_replicas (instance, applied) VALUES ($1, '1:1:') \
-    ON CONFLICT (instance) DO UPDATE SET renewals = tenant_replicas.renewals + 1, applied = '1:1:'";
 const RENEW: &str = "\
-    INSERT INTO tenant_replicas (instance, applied) VALUES ($1, $2::pg_snapshot) \
+    INSERT INTO tenant_replicas (instance, applied, bound_ms) VALUES ($1, $2::pg_snapshot, $3) \
     ON CONFLICT (instance) DO UPDATE \
-        SET renewals = tenant_replicas.renewals + 1, applied = excluded.applied";
+        SET renewals = tenant_replicas.renewals + 1, applied = excluded.applied, \
+            bound_ms = excluded.bound_ms";
 const ROWS: &str = with_head!(
     "pg_current_snapshot()",
     "SELECT head.snapshot::text AS snapshot, head.database, head.timeline, head.pruned_below, \
          EXISTS (SELECT FROM tenant_changes_incarnation WHERE settled_in = head.database) \
              AS is_settled, \
-         r.instance, r.renewals, r.applied::text AS applied \
+         r.instance, r.renewals, r.applied::text AS applied, r.bound_ms \
      FROM head LEFT JOIN tenant_replicas r ON true ORDER BY r.instance"
 );
 const SETTLE: &str = with_head!(
@@ -43,24 +44,16 @@ struct Row {
     instance: Option<String>,
     renewals: Option<i64>,
     applied: Option<String>,
+    bound_ms: Option<i64>,
 }
 
 #[async_trait]
 impl Replicas for Postgres {
-    async fn register(&self, instance: &str) -> StoreResult<()> {
-        let mut lease = self.log_lease().await?;
-        let done = bounded("register", async {
-            sqlx::query(REGISTER).bind(instance).execute(&mut *lease).await?;
-            Ok(())
-        })
-        .await;
-        lease.settle(done)
-    }
-
-    async fn renew(&self, instance: &str, applied: &Snapshot) -> StoreResult<()> {
+    async fn renew(&self, instance: &str, applied: &Snapshot, bound: Duration) -> StoreResult<()> {
         let mut lease = self.log_lease().await?;
         let done = bounded("renew", async {
             let renew = sqlx::query(RENEW).bind(instance).bind(applied.to_string());
+            let renew = renew.bind(to_millis(bound));
             renew.execute(&mut *lease).await?;
             Ok(())
         })
@@ -77,13 +70,10 @@ impl Replicas for Postgres {
         let (mut of_all, mut replicas) = (None, Vec::new());
         for row in lease.settle(read)? {
             of_all = Some((row.head, row.is_settled));
-            if let (Some(instance), Some(renewals), Some(applied)) =
-                (row.instance, row.renewals, row.applied)
+            if let (Some(instance), Some(renewals), Some(applied), Some(bound_ms)) =
+                (row.instance, row.renewals, row.applied, row.bound_ms)
             {
-                let applied = applied.parse();
-                let applied =
-                    applied.map_err(|_| StoreError::Corrupt("tenant_replicas.applied"))?;
-                replicas.push(Replica { instance, renewals, applied });
+                replicas.push(replica(instance, renewals, &applied, bound_ms)?);
             }
         }
         let gone = StoreError::Corrupt("tenant_changes_horizon: the row is gone");

@@ -207,13 +207,26 @@ async fn a_seed_has_ended_when_every_replica_knows() {
         replica.get("/tenants/by-phone/123456789").await.expecting(404);
     }
     let (url, redis) = (database.url.as_str(), redis.url());
-    let environment = [
-        ("DATABASE_URL", url),
-        ("REDIS_URL", &redis),
-        ("STALENESS_BOUND_MS", "10000"),
-    ];
+    let environment =
+        [("DATABASE_URL", url), ("REDIS_URL", &redis), ("STALENESS_BOUND_MS", "10000")];
     run_cli(&["seed"], &environment).await.expecting(0);
     for replica in &replicas {
         replica.get("/tenants/by-phone/123456789").await.expecting(200);
     }
+}
+
+/// While a longer bound is rolled out, one replica has it and the writer does not.
+#[tokio::test]
+async fn a_write_waits_for_the_longest_bound_that_a_replica_has() {
+    let database = Postgres::database().await;
+    insert_tenants(&database, 1).await;
+    let writer = hasty(&database).start().await;
+    let slow = hasty(&database).env("STALENESS_BOUND_MS", "4000").start().await;
+    has_token(&slow, "first-made-up-token").await;
+    slow.freeze().await;
+    let began = Instant::now();
+    let answer = put_token(&writer, 1, "second-made-up-token").await;
+    assert_eq!(coherence(&answer), "fenced");
+    assert!(began.elapsed() >= 4 * BOUND);
+    slow.thaw();
 }
