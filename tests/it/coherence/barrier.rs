@@ -34,8 +34,8 @@ async fn has_token(replica: &Replica, token: &str) {
 /// Each write is acknowledged by both others, and read on them at once, without waiting.
 async fn every_write_is_seen_at_once(replicas: &[Replica], writes: usize) {
     for write in 0..writes {
-        let (writer, token) = (&replicas[write % 3], format!("made-up-token-number-{write}"));
-        let answer = put_token(writer, 1, &token).await;
+        let (replica, token) = (&replicas[write % 3], format!("made-up-token-number-{write}"));
+        let answer = put_token(replica, 1, &token).await;
         assert_eq!(coherence(&answer), "acked; replicas=2");
         for replica in replicas {
             has_token(replica, &token).await;
