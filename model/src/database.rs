@@ -93,11 +93,6 @@ impl Database {
         self.rows.sort_by_key(|row| row.id);
     }
 
-    /// Whether a process has a row.
-    pub fn knows(&self, id: u8) -> bool {
-        self.rows.iter().any(|row| row.id == id)
-    }
-
     /// Removes a process' row.
     pub fn remove(&mut self, id: u8) {
         self.rows.retain(|row| row.id != id);

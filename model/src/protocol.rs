@@ -103,8 +103,8 @@ impl Protocol {
             Action::DropFill(replica, place) => Self::drop_fill(world, replica, place),
             Action::Write(replica, key) => self.write(world, replica, key),
             Action::ApplyOwn(replica, call) => self.apply_own(world, replica, call),
-            Action::ReadRows(replica) => Self::read_rows(world, replica),
-            Action::FailToReadRows(replica) => Self::fail_to_read_rows(world, replica),
+            Action::ReadRows(replica) => Self::read_rows(world, replica, true),
+            Action::FailToReadRows(replica) => Self::read_rows(world, replica, false),
             Action::Settle(replica, by) => self.settle(world, replica, by),
             other => self.happen(world, other),
         }

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::cache::l2::{self, L2};
 use crate::cache::{L1, Tiered, Ttl};
 use crate::config::{self, Cache, Database};
-use crate::feed::{Applier, NotifyTask, Publisher, notify_queue};
+use crate::feed::{Applier, Barriers, NotifyTask, Publisher, notify_queue};
 use crate::service::Service;
 use crate::store::{Postgres, Sqlite, Store};
 
@@ -31,6 +31,8 @@ pub struct Core {
     pub l2: Option<Arc<L2>>,
     /// LISTEN and NOTIFY, with Postgres.
     pub postgres: Option<PostgresFeed>,
+    /// Where writes wait for the other replicas.
+    pub barriers: Arc<Barriers>,
     /// Writes under way.
     pub writes: TaskTracker,
     /// Loads under way, also for clients that have gone. One may hold a lease in Redis, for which
@@ -47,7 +49,8 @@ pub struct PostgresFeed {
 }
 
 impl Core {
-    /// Opens the database, migrates it, and builds the rest. Connects to nothing else yet.
+    /// Opens the database, migrates it, and builds the rest. Connects to nothing else yet. The
+    /// process is known to others by `instance_id`; its writes wait for `bound` at most.
     ///
     /// # Errors
     /// See [`open`]; or Redis' URL is none.
@@ -55,6 +58,7 @@ impl Core {
         database: &Database,
         redis: Option<&config::Redis>,
         cached: &Cache,
+        (instance_id, bound): (&str, Duration),
     ) -> anyhow::Result<Self> {
         let (store, postgres) = open(database).await?;
         let database = store.log_head().await.context("reading the change log")?.identity.database;
@@ -70,8 +74,11 @@ impl Core {
         let ttl = Ttl { present: cached.ttl, absent: cached.negative_ttl };
         let l1 = L1::new(cached.capacity);
         let cache = Arc::new(Tiered::new(l1, l2.clone(), ttl, cached.stale_budget, loads.clone()));
-        // Not INSTANCE_ID: two processes of one name must not ignore each other's changes.
-        let origin = uuid::Uuid::new_v4().to_string();
+        // Not INSTANCE_ID alone: two processes of one name must not ignore each other's changes,
+        // nor one that was started again answer for the one that it was.
+        let origin = format!("{instance_id}/{}", uuid::Uuid::new_v4());
+        let barriers = Barriers::begin(Arc::clone(&store), origin.clone(), bound);
+        let barriers = Arc::new(barriers.await.context("reading the table of replicas")?);
         let applier = Arc::new(Applier::new(Arc::clone(&cache), origin, &database));
         let (queue, postgres) = match postgres {
             Some(postgres) => {
@@ -80,9 +87,9 @@ impl Core {
             }
             None => (None, None),
         };
-        let publisher = Publisher::new(Arc::clone(&applier), queue);
+        let publisher = Publisher::new(Arc::clone(&applier), queue, Arc::clone(&barriers));
         let service = Service::new(Arc::clone(&store), cache, publisher, writes.clone());
-        Ok(Self { store, service, applier, l2, postgres, writes, loads })
+        Ok(Self { store, service, applier, l2, postgres, barriers, writes, loads })
     }
 
     /// Ends a core that serves nobody: finishes what was begun, tells what was queued.

@@ -13,7 +13,7 @@ use super::core::close_store;
 use super::lifecycle::{DRAIN_PATIENCE, Lifecycle, WRITES_PATIENCE, asked_to_end};
 use super::{Core, SeedFile, banner, load};
 use crate::config::{Config, Database};
-use crate::feed::{Applier, ListenTask, PollTask, Proof, SubscribeTask, prune};
+use crate::feed::{Applier, CensusTask, ListenTask, PollTask, Proof, SubscribeTask, prune};
 use crate::http::{self, Front, Names};
 use crate::service::Service;
 use crate::telemetry::logging::chain;
@@ -25,10 +25,12 @@ use crate::telemetry::metrics::{self, CACHE_ENTRIES, FENCED, PROOF_AGE, counter_
 /// It can't start (the message says what to do), or a background task died.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     let recorder = metrics::install().context("installing the metrics recorder")?;
-    let core = Core::build(&config.database, config.redis.as_ref(), &config.cache).await?;
-    let mut lifecycle = Lifecycle::default();
-    let Core { store, service, applier, l2, postgres, writes, loads } = core;
     let (interval, bound) = (config.feed.poll_interval, config.feed.staleness_bound);
+    let process = (config.telemetry.instance_id.as_str(), bound);
+    let redis = config.redis.as_ref();
+    let core = Core::build(&config.database, redis, &config.cache, process).await?;
+    let mut lifecycle = Lifecycle::default();
+    let Core { store, service, applier, l2, postgres, barriers, writes, loads } = core;
     let poll = PollTask::begin(Arc::clone(&store), Arc::clone(&applier), interval, bound);
     // The baseline before anything is cached, and before Redis is believed.
     let poll = poll.await.context("reading the change log")?;
@@ -45,7 +47,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         }
         let supervised = Arc::clone(l2);
         lifecycle.supervise("redis", |stop| supervised.supervise(stop));
-        let task = SubscribeTask { l2: Arc::clone(l2), applier: Arc::clone(&applier) };
+        let (l2, applier, barriers) = (Arc::clone(l2), Arc::clone(&applier), Arc::clone(&barriers));
+        let task = SubscribeTask { l2, applier, barriers };
         lifecycle.supervise("redis subscription", |stop| task.run(stop));
     }
     if let Some(postgres) = postgres {
@@ -54,6 +57,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         lifecycle.supervise("notify", |stop| postgres.notify.run(stop));
     }
     lifecycle.supervise("poll", |stop| poll.run(stop));
+    let census = CensusTask { store: Arc::clone(&store), barriers, bound };
+    lifecycle.supervise("census", |stop| census.run(stop));
     let (pruned, retention) = (Arc::clone(&store), config.feed.retention);
     lifecycle.supervise("prune", |stop| prune(pruned, retention, stop));
     let watch = Watch { applier, proof };
@@ -91,7 +96,7 @@ async fn answer(
         anonymous: config.http.anonymous,
         names: if config.http.open_by_default { Names::Local } else { Names::Any },
         metrics,
-        limits: http::Limits::default(),
+        limits: http::Limits::with_writes_that_wait(config.feed.staleness_bound),
     };
     // Ends once it was told to drain, and not before.
     let mut server = pin!(http::serve(listener, Front::leak(state), lifecycle.draining()));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::app::{Core, SeedFile, SeedReport, load, parse};
-use crate::config::{Cache, SeedOptions};
+use crate::config::{Cache, Seed, SeedOptions};
 use crate::telemetry::logging::chain;
 
 /// Load tenants and credentials from JSON files, through the service
@@ -19,7 +19,7 @@ use crate::telemetry::logging::chain;
 /// All files are read first, as strictly as requests; where there is a mistake in one, nothing is
 /// written. A tenant is created with its credentials or not at all, and every replica is told. One
 /// that exists already, suspended or not, is left as it is. So it is safe to run again, and goes on
-/// where a run before it stopped.
+/// where a run before it stopped. When it has ended, no replica serves what was before it.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Command {
@@ -33,10 +33,11 @@ pub struct Command {
 
 impl Command {
     pub async fn run(self) -> anyhow::Result<()> {
-        let (database, redis, telemetry) = self.options.validate()?;
+        let Seed { database, redis, staleness_bound, telemetry } = self.options.validate()?;
         super::start_logging(&telemetry)?;
         let files = read(self.files)?;
-        let core = Core::build(&database, redis.as_ref(), &Cache::NONE).await?;
+        let process = (telemetry.instance_id.as_str(), staleness_bound);
+        let core = Core::build(&database, redis.as_ref(), &Cache::NONE, process).await?;
         if let Some(l2) = &core.l2
             && let Err(error) = l2.connect().await
         {

@@ -4,7 +4,8 @@
 //! the replicas. A replica that registers later takes its baseline later, and so begins with the new
 //! value. Each of the others is done with when it has acknowledged the change, when its row shows
 //! that it has applied a snapshot which sees the change, or when a whole bound has passed since the
-//! rows were read: by then every deadline that stood on an older proof is over.
+//! commit: whoever renewed after it has read the log after it, and every deadline that stood on an
+//! older proof is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,42 +33,30 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Barrier {
     xid: u64,
+    /// The other replicas, as they were when they were first seen.
     replicas: usize,
-    /// Who may still serve the old value; `None` where nobody can tell.
+    /// Who may still serve the old value; `None` as long as nobody can tell.
     waiting: Option<BTreeSet<Instance>>,
-    not_before: Moment,
-    expires: Moment,
+    committed: Moment,
+    first_seen: Moment,
+    bound: Duration,
 }
 
 impl Barrier {
-    /// The barrier of a change that transaction `xid` committed, for the rows of the *other*
-    /// replicas, read after the change was committed, applied here, and published. The reading
-    /// began at `read`.
+    /// The barrier of a change that transaction `xid` committed, at `committed` at the latest, and
+    /// that was then applied here and published.
     ///
-    /// No write is acknowledged sooner than one bound after `first_seen`, when this process first
-    /// saw the database's identity and timeline: replicas of the database before this one may still
-    /// serve on its proofs, and have no row here.
+    /// No write is acknowledged sooner than one bound after `first_seen`, when the database's
+    /// identity and timeline were first seen: replicas of the database before this one may still
+    /// serve on its proofs, and have no row here. `bound` is the longest that is known.
     #[must_use]
-    pub fn new<'r>(
-        xid: u64,
-        rows: impl IntoIterator<Item = (&'r Instance, &'r Snapshot)>,
-        read: Moment,
-        first_seen: Moment,
-        bound: Duration,
-    ) -> Self {
-        let mut replicas = 0;
-        let rows = rows.into_iter().inspect(|_| replicas += 1);
-        let waiting = Some(behind(xid, rows).cloned().collect());
-        let not_before = first_seen.plus(bound);
-        Self { xid, replicas, waiting, not_before, expires: not_before.max(read.plus(bound)) }
+    pub const fn new(xid: u64, committed: Moment, first_seen: Moment, bound: Duration) -> Self {
+        Self { xid, replicas: 0, waiting: None, committed, first_seen, bound }
     }
 
-    /// The barrier where the rows cannot be read. All that is left is to wait.
-    #[must_use]
-    pub fn blind(xid: u64, committed: Moment, first_seen: Moment, bound: Duration) -> Self {
-        let not_before = first_seen.plus(bound);
-        let expires = not_before.max(committed.plus(bound));
-        Self { xid, replicas: 0, waiting: None, not_before, expires }
+    /// A replica serves for so long on one proof.
+    pub fn allow_for(&mut self, bound: Duration) {
+        self.bound = self.bound.max(bound);
     }
 
     /// A replica has applied the change.
@@ -77,25 +66,38 @@ impl Barrier {
         }
     }
 
-    /// The rows of the others as they are now. Who is no longer among them serves nothing from
-    /// before: it has stopped, or was removed when its deadline had passed.
+    /// The rows of the *other* replicas, by a reading that began after the change was committed,
+    /// applied here, and published. Who is in the first one and no longer in a later one serves
+    /// nothing from before: it has stopped, or was removed when its deadline had passed. Who came
+    /// in between has begun with the new value.
     pub fn observed<'r>(&mut self, rows: impl IntoIterator<Item = (&'r Instance, &'r Snapshot)>) {
-        if let Some(waiting) = &mut self.waiting {
-            let behind: BTreeSet<&Instance> = behind(self.xid, rows).collect();
-            waiting.retain(|instance| behind.contains(instance));
+        let mut replicas = 0;
+        let rows = rows.into_iter().inspect(|_| replicas += 1);
+        let behind: BTreeSet<Instance> = behind(self.xid, rows).cloned().collect();
+        match &mut self.waiting {
+            Some(waiting) => waiting.retain(|instance| behind.contains(instance)),
+            None => (self.waiting, self.replicas) = (Some(behind), replicas),
         }
+    }
+
+    /// Who is known not to have applied it, as far as that is known.
+    #[must_use]
+    pub fn waits_for(&self) -> Vec<&Instance> {
+        self.waiting.iter().flatten().collect()
     }
 
     /// Whether the write may be acknowledged now.
     #[must_use]
     pub fn verdict(&self, now: Moment) -> Verdict {
+        let not_before = self.first_seen.plus(self.bound);
+        let expires = not_before.max(self.committed.plus(self.bound));
         match &self.waiting {
-            Some(waiting) if waiting.is_empty() && now >= self.not_before => {
+            Some(waiting) if waiting.is_empty() && now >= not_before => {
                 Verdict::Acked { replicas: self.replicas }
             }
-            Some(waiting) if waiting.is_empty() => Verdict::Waiting(self.not_before),
-            _ if now >= self.expires => Verdict::Fenced,
-            _ => Verdict::Waiting(self.expires),
+            Some(waiting) if waiting.is_empty() => Verdict::Waiting(not_before),
+            _ if now >= expires => Verdict::Fenced,
+            _ => Verdict::Waiting(expires),
         }
     }
 }
@@ -115,26 +117,28 @@ pub struct Census(BTreeMap<Instance, Standing>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Standing {
     renewals: i64,
+    bound: Bound,
     since: Moment,
 }
 
 impl Census {
-    /// Takes note of the rows as they were when they were read, from `now` on. Returns those to be
-    /// removed, each if its counter is still the one given.
+    /// Takes note of the rows as they were when they were read, from `now` on: of each, its counter,
+    /// and how long its process serves on one proof. Returns those to be removed, each if its counter
+    /// is still the one given.
     pub fn take<'r>(
         &mut self,
-        rows: impl IntoIterator<Item = (&'r Instance, i64)>,
+        rows: impl IntoIterator<Item = (&'r Instance, i64, Bound)>,
         now: Moment,
-        bound: Bound,
     ) -> Vec<(Instance, i64)> {
-        let stand = |(instance, renewals): (&Instance, i64)| {
+        let stand = |(instance, renewals, bound): (&Instance, i64, Bound)| {
             let before = self.0.get(instance).filter(|standing| standing.renewals == renewals);
             let since = before.map_or(now, |standing| standing.since);
-            (instance.clone(), Standing { renewals, since })
+            (instance.clone(), Standing { renewals, bound, since })
         };
         self.0 = rows.into_iter().map(stand).collect();
-        let longest = bound.bound + bound.margin;
-        let is_dead = |standing: &Standing| now.since(standing.since) > longest;
+        let is_dead = |Standing { bound, since, .. }: &Standing| {
+            now.since(*since) > bound.bound + bound.margin
+        };
         let dead = self.0.iter().filter(|(_, standing)| is_dead(standing));
         dead.map(|(instance, standing)| (instance.clone(), standing.renewals)).collect()
     }
@@ -160,10 +164,16 @@ mod tests {
         rows.iter().map(|(instance, applied)| (instance, applied))
     }
 
+    fn waiting_for(rows: &[(Instance, Snapshot)]) -> Barrier {
+        let mut barrier = Barrier::new(10, at(5_000), LONG_AGO, BOUND);
+        barrier.observed(pairs(rows));
+        barrier
+    }
+
     #[test]
     fn each_replica_says_in_its_own_way_that_it_is_done() {
         let before = rows(&[("a", "9:9:"), ("b", "9:9:"), ("c", "11:11:"), ("d", "9:9:")]);
-        let mut barrier = Barrier::new(10, pairs(&before), at(5_000), LONG_AGO, BOUND);
+        let mut barrier = waiting_for(&before);
         barrier.acknowledged("a");
         barrier.acknowledged("nobody");
         assert_eq!(barrier.verdict(at(5_001)), Verdict::Waiting(at(6_000)));
@@ -176,7 +186,7 @@ mod tests {
     #[test]
     fn who_does_not_answer_is_fenced_after_one_bound() {
         let frozen = rows(&[("a", "9:9:")]);
-        let mut barrier = Barrier::new(10, pairs(&frozen), at(5_000), LONG_AGO, BOUND);
+        let mut barrier = waiting_for(&frozen);
         // Its snapshot goes on and still does not see the change.
         barrier.observed(pairs(&rows(&[("a", "10:12:10")])));
         assert_eq!(barrier.verdict(at(5_999)), Verdict::Waiting(at(6_000)));
@@ -185,18 +195,31 @@ mod tests {
 
     #[test]
     fn nobody_to_ask_is_not_nobody_there() {
-        let blind = Barrier::blind(10, at(5_000), LONG_AGO, BOUND);
+        let mut blind = Barrier::new(10, at(5_000), LONG_AGO, BOUND);
+        // Who is heard of may not be all who are there.
+        blind.acknowledged("a");
         assert_eq!(blind.verdict(at(5_999)), Verdict::Waiting(at(6_000)));
         assert_eq!(blind.verdict(at(6_000)), Verdict::Fenced);
-        let alone = Barrier::new(10, [], at(5_000), LONG_AGO, BOUND);
-        assert_eq!(alone.verdict(at(5_000)), Verdict::Acked { replicas: 0 });
+        blind.observed([]);
+        assert_eq!(blind.verdict(at(5_000)), Verdict::Acked { replicas: 0 });
     }
 
     #[test]
     fn a_database_that_was_just_found_may_have_a_past() {
-        let alone = Barrier::new(10, [], at(5_000), at(4_500), BOUND);
+        let mut alone = Barrier::new(10, at(4_000), at(4_500), BOUND);
+        alone.observed([]);
         assert_eq!(alone.verdict(at(5_499)), Verdict::Waiting(at(5_500)));
         assert_eq!(alone.verdict(at(5_500)), Verdict::Acked { replicas: 0 });
+    }
+
+    #[test]
+    fn the_longest_bound_counts() {
+        let frozen = rows(&[("a", "9:9:")]);
+        let mut barrier = waiting_for(&frozen);
+        barrier.allow_for(2 * BOUND);
+        barrier.allow_for(BOUND / 2);
+        assert_eq!(barrier.verdict(at(6_999)), Verdict::Waiting(at(7_000)));
+        assert_eq!(barrier.verdict(at(7_000)), Verdict::Fenced);
     }
 
     #[test]
@@ -204,12 +227,12 @@ mod tests {
         let bound = Bound::of(BOUND);
         let (dead, alive) = ("dead".to_owned(), "alive".to_owned());
         let mut census = Census::default();
-        assert!(census.take([(&dead, 7), (&alive, 1)], at(1_000), bound).is_empty());
-        assert!(census.take([(&dead, 7), (&alive, 2)], at(2_050), bound).is_empty());
-        let removed = census.take([(&dead, 7), (&alive, 2)], at(2_051), bound);
+        assert!(census.take([(&dead, 7, bound), (&alive, 1, bound)], at(1_000)).is_empty());
+        assert!(census.take([(&dead, 7, bound), (&alive, 2, bound)], at(2_050)).is_empty());
+        let removed = census.take([(&dead, 7, bound), (&alive, 2, bound)], at(2_051));
         assert_eq!(removed, [(dead.clone(), 7)]);
         // It was seen, gone, and seen again: that is a new beginning.
-        census.take([(&alive, 3)], at(2_052), bound);
-        assert!(census.take([(&dead, 7)], at(2_053), bound).is_empty());
+        census.take([(&alive, 3, bound)], at(2_052));
+        assert!(census.take([(&dead, 7, bound)], at(2_053)).is_empty());
     }
 }

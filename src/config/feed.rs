@@ -15,14 +15,32 @@ pub(super) struct Options {
     #[arg(long, env = "POLL_INTERVAL_MS", default_value = "200", value_name = "MS")]
     poll_interval_ms: Given,
 
-    /// Within this time a change is seen on every replica, whatever carried it: one that can't read
-    /// the change log for so long stops serving from its cache. At least twice POLL_INTERVAL_MS
-    #[arg(long, env = "STALENESS_BOUND_MS", default_value = "1000", value_name = "MS")]
-    staleness_bound_ms: Given,
+    #[command(flatten)]
+    staleness_bound: BoundOption,
 
     /// How long changes stay in the log. A replica that was cut off for longer drops its cache
     #[arg(long, env = "CHANGE_LOG_RETENTION_HOURS", default_value = "24", value_name = "HOURS")]
     change_log_retention_hours: Given,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Changes")]
+#[group(skip)]
+pub(super) struct BoundOption {
+    /// Within this time a change is seen on every replica, whatever carried it: one that can't read
+    /// the change log for so long stops serving from its cache, and a write waits no longer than
+    /// that for it. At least twice POLL_INTERVAL_MS
+    #[arg(long, env = "STALENESS_BOUND_MS", default_value = "1000", value_name = "MS")]
+    staleness_bound_ms: Given,
+}
+
+impl BoundOption {
+    pub fn validate(&self, mistakes: &mut Mistakes) -> Option<Duration> {
+        let accepts = "whole milliseconds";
+        let bound =
+            mistakes.number("STALENESS_BOUND_MS", &self.staleness_bound_ms, accepts, 20..=600_000);
+        bound.map(Duration::from_millis)
+    }
 }
 
 /// How changes are learned of.
@@ -41,22 +59,21 @@ impl Options {
         let ms = "whole milliseconds";
         let interval =
             mistakes.number("POLL_INTERVAL_MS", &self.poll_interval_ms, ms, 10..=60_000_u64);
-        let bound =
-            mistakes.number("STALENESS_BOUND_MS", &self.staleness_bound_ms, ms, 20..=600_000_u64);
+        let bound = self.staleness_bound.validate(mistakes);
         let retention = mistakes.number(
             "CHANGE_LOG_RETENTION_HOURS",
             &self.change_log_retention_hours,
             "whole hours",
             1..=24 * 365_u64,
         );
-        let (interval, bound) = (interval?, bound?);
-        if bound < 2 * interval {
+        let (poll_interval, staleness_bound) = (Duration::from_millis(interval?), bound?);
+        if staleness_bound < 2 * poll_interval {
             mistakes.note("STALENESS_BOUND_MS", "must be at least twice POLL_INTERVAL_MS");
             return None;
         }
         Some(Feed {
-            poll_interval: Duration::from_millis(interval),
-            staleness_bound: Duration::from_millis(bound),
+            poll_interval,
+            staleness_bound,
             retention: Duration::from_secs(3600 * retention?),
         })
     }

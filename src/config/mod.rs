@@ -13,6 +13,8 @@ mod http;
 mod redis;
 mod telemetry;
 
+use std::time::Duration;
+
 pub use self::cache::Cache;
 pub use self::database::Database;
 pub use self::feed::Feed;
@@ -46,7 +48,22 @@ pub struct SeedOptions {
     #[command(flatten)]
     redis: redis::Options,
     #[command(flatten)]
+    staleness_bound: feed::BoundOption,
+    #[command(flatten)]
     telemetry: telemetry::Options,
+}
+
+/// What a command runs with that writes.
+#[derive(Debug, Clone)]
+pub struct Seed {
+    /// Where the truth is.
+    pub database: Database,
+    /// Where replicas are told of it.
+    pub redis: Option<Redis>,
+    /// How long to wait for a replica that does not answer.
+    pub staleness_bound: Duration,
+    /// What it tells of itself.
+    pub telemetry: Telemetry,
 }
 
 /// What `migrate` was given.
@@ -106,11 +123,19 @@ impl SeedOptions {
     ///
     /// # Errors
     /// See [`ServeOptions::validate`].
-    pub fn validate(self) -> Result<(Database, Option<Redis>, Telemetry), Mistakes> {
+    pub fn validate(self) -> Result<Seed, Mistakes> {
         let mut mistakes = Mistakes::default();
         let (database, redis) = stores(self.database, self.redis, &mut mistakes);
+        let staleness_bound = self.staleness_bound.validate(&mut mistakes);
         let telemetry = self.telemetry.validate(&mut mistakes);
-        let whole = || Some((database?, redis, telemetry?));
+        let whole = || {
+            Some(Seed {
+                database: database?,
+                redis,
+                staleness_bound: staleness_bound?,
+                telemetry: telemetry?,
+            })
+        };
         mistakes.unless_any(whole())
     }
 }

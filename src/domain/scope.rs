@@ -43,6 +43,12 @@ impl Scope {
         Self::TokensAdmin,
     ];
 
+    /// Whether it is for operations that write.
+    #[must_use]
+    pub const fn is_to_write(self) -> bool {
+        matches!(self, Self::TenantsWrite | Self::CredentialsWrite | Self::CredentialsDestroy)
+    }
+
     /// The scope as configuration and tokens write it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

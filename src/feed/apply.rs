@@ -1,15 +1,16 @@
 //! The one path by which a change takes effect on a replica, whatever brought it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use metrics::{Counter, Histogram};
 use tokio::sync::Notify;
 
+use super::acknowledgements_of;
 use super::recent::{Fingerprint, Recent};
-use super::wire::Message;
+use super::wire::{Acknowledgement, Message};
 use crate::cache::{EvictedBy, Tiered};
 use crate::domain::{CacheKey, Change, ChangeKind};
 use crate::telemetry::metrics::{
@@ -18,6 +19,25 @@ use crate::telemetry::metrics::{
 
 /// Changes that are applied together: their keys go to Redis in one round trip.
 pub(super) const BATCH: usize = 100;
+
+/// Acknowledgements that the writers of messages wait for.
+#[derive(Default)]
+struct Owed {
+    over_redis: BTreeMap<String, BTreeSet<u64>>,
+    by_row: bool,
+}
+
+impl Owed {
+    /// A writer that has no connection to Redis hears nothing there.
+    fn to(&mut self, origin: String, hears_redis: bool, changes: &[Change]) {
+        if hears_redis {
+            let xids = changes.iter().map(|change| change.xid);
+            self.over_redis.entry(origin).or_default().extend(xids);
+        } else {
+            self.by_row = true;
+        }
+    }
+}
 
 struct SourceStats {
     received: Counter,
@@ -32,6 +52,7 @@ pub struct Applier {
     /// The highest sequence number seen, to notice gaps.
     last_seq: AtomicI64,
     poll_wanted: Notify,
+    is_to_show: AtomicBool,
     origin: String,
     database: RwLock<Arc<str>>,
     stats: [SourceStats; 4],
@@ -55,6 +76,7 @@ impl Applier {
             recent: Mutex::default(),
             last_seq: AtomicI64::new(0),
             poll_wanted: Notify::new(),
+            is_to_show: AtomicBool::new(false),
             origin,
             database: RwLock::new(database.into()),
             stats,
@@ -82,15 +104,16 @@ impl Applier {
     /// Applies what a bus brought; asks for a poll where it shows that other changes are missing.
     pub(super) async fn receive(&self, texts: &[String], source: EvictedBy) {
         let ours = self.database();
-        let mut numbers = Vec::with_capacity(texts.len());
+        let (mut numbers, mut owed) = (Vec::with_capacity(texts.len()), Owed::default());
         // What was revoked on the same server goes together: usually all of it.
         let mut by_server: BTreeMap<Option<String>, Vec<Change>> = BTreeMap::new();
         for text in texts {
             match Message::decode(text) {
                 Some(message) if message.origin == self.origin => {}
-                Some(Message { change, redis, database, .. }) if *database == *ours => {
-                    numbers.push(change.seq);
-                    by_server.entry(redis).or_default().push(change);
+                Some(Message { changes, redis, database, origin }) if *database == *ours => {
+                    numbers.extend(changes.iter().map(|change| change.seq));
+                    owed.to(origin, redis.is_some(), &changes);
+                    by_server.entry(redis).or_default().extend(changes);
                 }
                 // None of ours; or of a database that shares our Redis; or ours was replaced: the
                 // log tells.
@@ -100,12 +123,44 @@ impl Applier {
         for (redis, changes) in by_server {
             self.apply(&changes, source, redis.as_deref()).await;
         }
+        self.acknowledge(owed, &ours).await;
         for seq in numbers {
             let before = self.last_seq.fetch_max(seq, Ordering::Relaxed);
             if seq > before.saturating_add(1) {
                 self.want_poll();
             }
         }
+    }
+
+    /// Tells the writers, over Redis where they hear it, that this replica has applied their writes,
+    /// now or before. Others see it in this replica's row, which is renewed at once for them.
+    async fn acknowledge(&self, owed: Owed, database: &str) {
+        for (origin, xids) in owed.over_redis {
+            let (instance, database) = (self.origin.clone(), database.to_owned());
+            let said = Acknowledgement { instance, database, xids: xids.into_iter().collect() };
+            let (Some(l2), Ok(text)) = (self.cache.l2(), serde_json::to_string(&said)) else {
+                self.show();
+                continue;
+            };
+            // A failure drops the connection, which is logged there.
+            if l2.publish(&acknowledgements_of(&origin), &text).await.is_err() {
+                self.show();
+            }
+        }
+        if owed.by_row {
+            self.show();
+        }
+    }
+
+    /// Has this replica's row say soon what it has applied: there is a writer who waits for that.
+    fn show(&self) {
+        self.is_to_show.store(true, Ordering::Release);
+        self.want_poll();
+    }
+
+    /// Whether the row is to be renewed again as soon as it was, with what was applied meanwhile.
+    pub(super) fn take_is_to_show(&self) -> bool {
+        self.is_to_show.swap(false, Ordering::AcqRel)
     }
 
     /// Applies changes. `revoked_on` names the Redis server on which their writer revoked the keys.
@@ -132,6 +187,10 @@ impl Applier {
         stats.duplicate.increment((changes.len() - new.len()) as u64);
         if new.is_empty() {
             return None;
+        }
+        if source == EvictedBy::Poll {
+            // No message of them has come here. Their writers wait for this replica's row.
+            self.show();
         }
         let server = if new.iter().any(|(change, _)| change.kind == ChangeKind::Reset) {
             tracing::warn!("a table was emptied; dropping everything that is cached");

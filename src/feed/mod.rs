@@ -5,9 +5,11 @@
 //! accelerators; the log is the proof, and only the poll moves the cursor.
 //!
 //! A change flows one way: `service` commits and calls [`Publisher::after_commit`]; the buses carry
-//! it; every replica's [`Applier`] evicts.
+//! it; every replica's [`Applier`] evicts, and says so; the writer waits for that ([`Barriers`]).
 
 mod apply;
+mod barrier;
+mod census;
 mod intake;
 mod notify;
 mod poll;
@@ -20,10 +22,12 @@ mod wire;
 use std::time::Duration;
 
 pub use self::apply::Applier;
+pub use self::barrier::{Barriers, Coherence, Committed};
+pub use self::census::CensusTask;
 pub use self::notify::{ListenTask, NotifyQueue, NotifyTask, notify_queue};
 pub use self::poll::{PollTask, prune};
 pub use self::proof::Proof;
-pub use self::publish::Publisher;
+pub use self::publish::{Publisher, Wait};
 pub use self::redis::SubscribeTask;
 
 use crate::cache::EvictedBy;
@@ -31,6 +35,12 @@ use crate::telemetry::metrics::{FEED_CONNECTED, gauge_of};
 
 /// The channel on which changes are announced, in Redis (behind `REDIS_PREFIX`) and in Postgres.
 pub const CHANNEL: &str = "tenant_changes";
+
+/// What a message may hold: Postgres takes less than 8,000 bytes a notification.
+const LONGEST_MESSAGE: usize = 7_900;
+/// Stands for changes that fit no message: the log has them. (It decodes as none, which asks for a
+/// poll.)
+const POLL_NOW: &str = "poll";
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
@@ -59,6 +69,11 @@ impl Backoff {
         tokio::time::sleep(self.0.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
         self.0 = (self.0 * 2).min(LONGEST_BACKOFF);
     }
+}
+
+/// The channel in Redis on which a writer is told that its writes were applied.
+fn acknowledgements_of(origin: &str) -> String {
+    format!("tenant_acks:{origin}")
 }
 
 /// Says in the metrics whether a source is connected. One that is not configured is not in them.

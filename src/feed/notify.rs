@@ -10,15 +10,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::intake::{Intake, intake};
-use super::{Applier, Backoff, CHANNEL, HEARTBEAT, HEARTBEAT_PATIENCE, connected};
+use super::{Applier, Backoff, CHANNEL, HEARTBEAT, HEARTBEAT_PATIENCE, POLL_NOW, connected};
 use crate::cache::EvictedBy;
 use crate::store::{Postgres, StoreError};
 use crate::telemetry::logging::chain;
 
-/// Postgres takes less than 8,000 bytes a notification.
-const LONGEST_PAYLOAD: usize = 7_900;
-/// Stands for changes that fit no notification: the log has them.
-const POLL_NOW: &str = "poll";
 /// So many messages wait at most; what comes then is left to the log.
 const QUEUE: usize = 4_096;
 /// At most so many go with one statement.
@@ -54,7 +50,6 @@ pub fn notify_queue(postgres: Postgres) -> (NotifyQueue, NotifyTask) {
 impl NotifyQueue {
     /// Queues a message.
     pub(super) fn push(&self, text: String) {
-        let text = if text.len() > LONGEST_PAYLOAD { POLL_NOW.to_owned() } else { text };
         // Full, or at the end of the process closed: the log has it.
         if self.sender.try_send(text).is_err() {
             self.overflowed.store(true, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::apply::BATCH;
 use super::{Applier, Proof, connected};
 use crate::cache::{EvictedBy, clock};
-use crate::coherence::{Bound, Cursor, Fence, Restart};
+use crate::coherence::{Bound, Cursor, Fence, Restart, Snapshot};
 use crate::store::{Store, StoreResult};
 use crate::telemetry::logging::chain;
 
@@ -32,15 +32,6 @@ pub struct PollTask {
     failing: bool,
 }
 
-/// Why a replica starts over.
-#[derive(Debug, thiserror::Error)]
-enum Lost {
-    #[error("the change log does not go on where it was left: {0}")]
-    Log(Restart),
-    #[error("this replica was taken for dead; it was cut off, or stood still, for too long")]
-    Row,
-}
-
 impl PollTask {
     /// Enters this replica into the table of those that serve, takes the baseline, and opens the
     /// cache: what is cached from now on is followed by the poll.
@@ -55,7 +46,7 @@ impl PollTask {
     ) -> StoreResult<Self> {
         let mut fence = Fence::new(Bound::of(bound));
         let (began, renewal) = (Instant::now(), fence.begin(clock::now()));
-        store.register(applier.origin()).await?;
+        store.renew(applier.origin(), &Snapshot::up_to(0), bound).await?;
         let renewed = renewal.committed();
         let cursor = Cursor::starting_at(store.log_head().await?);
         // Nothing is cached yet.
@@ -77,13 +68,18 @@ impl PollTask {
         let applier = Arc::clone(&self.applier);
         loop {
             let began = Instant::now();
+            // What is applied before this round's poll, the next one's renewal shows.
+            let show_next = applier.take_is_to_show();
             let Some(done) = stop.run_until_cancelled(self.round()).await else { break };
+            let show_next = show_next && done.is_ok();
             self.report(began, done);
             let wait = async {
                 tokio::time::sleep(SHORTEST_INTERVAL.min(self.interval)).await;
                 let rest = self.interval.saturating_sub(SHORTEST_INTERVAL);
-                // Elapsed or wanted: poll.
-                drop(tokio::time::timeout(rest, applier.poll_wanted()).await);
+                if !show_next {
+                    // Elapsed or wanted: poll.
+                    drop(tokio::time::timeout(rest, applier.poll_wanted()).await);
+                }
             };
             if stop.run_until_cancelled(wait).await.is_none() {
                 break;
@@ -100,9 +96,8 @@ impl PollTask {
     /// See the head of this file.
     async fn round(&mut self) -> StoreResult<()> {
         let renewal = self.fence.begin(clock::now());
-        if !self.store.renew(self.applier.origin(), self.cursor.snapshot()).await? {
-            return self.start_over(Lost::Row).await;
-        }
+        let bound = self.fence.bound().bound;
+        self.store.renew(self.applier.origin(), self.cursor.snapshot(), bound).await?;
         let renewed = renewal.committed();
         self.poll().await?;
         // After a start-over this one comes to nothing.
@@ -123,7 +118,7 @@ impl PollTask {
             let read = self.store.log_since(self.cursor.snapshot(), page.as_ref()).await?;
             // Of every page: between two of them the log may be pruned, or the server replaced.
             if let Err(restart) = self.cursor.continues_at(&read.head) {
-                return self.start_over(Lost::Log(restart)).await;
+                return self.start_over(restart).await;
             }
             for changes in read.changes.chunks(BATCH) {
                 self.applier.apply(changes, EvictedBy::Poll, None).await;
@@ -140,11 +135,13 @@ impl PollTask {
     }
 
     /// Begins anew, for nobody knows what changed in between.
-    async fn start_over(&mut self, why: Lost) -> StoreResult<()> {
+    async fn start_over(&mut self, why: Restart) -> StoreResult<()> {
         self.close();
-        tracing::error!(reason = %why, "starting over");
+        let reason = format!("the change log does not go on where it was left: {why}");
+        tracing::error!(reason, "starting over");
         let renewal = self.fence.begin(clock::now());
-        self.store.register(self.applier.origin()).await?;
+        let bound = self.fence.bound().bound;
+        self.store.renew(self.applier.origin(), &Snapshot::up_to(0), bound).await?;
         let renewed = renewal.committed();
         // The new baseline first: a change between it and the drop is in the next poll.
         let head = self.store.log_head().await?;

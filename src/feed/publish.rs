@@ -2,23 +2,38 @@
 
 use std::sync::Arc;
 
+use super::barrier::{Barriers, Coherence, Committed};
 use super::wire::Message;
-use super::{Applier, CHANNEL, NotifyQueue};
-use crate::cache::EvictedBy;
+use super::{Applier, CHANNEL, LONGEST_MESSAGE, NotifyQueue, POLL_NOW};
+use crate::cache::{EvictedBy, clock};
 use crate::domain::Change;
 
-/// Tells every replica of this one's writes, beginning with itself.
+/// Tells every replica of this one's writes, beginning with itself, and waits for them.
 #[derive(Clone)]
 pub struct Publisher {
     applier: Arc<Applier>,
     notify: Option<NotifyQueue>,
+    barriers: Arc<Barriers>,
+}
+
+/// Whether a write is acknowledged only when no replica can serve the old value as current.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// It is.
+    ForReplicas,
+    /// The caller has asked not to wait.
+    No,
 }
 
 impl Publisher {
     /// A publisher; without `notify` (SQLite) there is nobody else to tell over the database.
     #[must_use]
-    pub const fn new(applier: Arc<Applier>, notify: Option<NotifyQueue>) -> Self {
-        Self { applier, notify }
+    pub const fn new(
+        applier: Arc<Applier>,
+        notify: Option<NotifyQueue>,
+        barriers: Arc<Barriers>,
+    ) -> Self {
+        Self { applier, notify, barriers }
     }
 
     /// A write whose outcome is unknown may have been committed: the log has to be asked.
@@ -26,26 +41,41 @@ impl Publisher {
         self.applier.want_poll();
     }
 
-    /// Evicts here and in L2, then publishes on both buses. Must run to its end whatever the client
-    /// does; what it cannot deliver, the polls of the others find.
-    pub async fn after_commit(&self, changes: &[Change]) {
-        let redis = self.applier.apply(changes, EvictedBy::Local, None).await;
-        self.applier.wrote(changes);
-        for change in changes {
-            let message = Message {
-                origin: self.applier.origin().to_owned(),
-                database: self.applier.database().to_string(),
-                redis: redis.clone(),
-                change: change.clone(),
-            };
-            let Some(text) = message.encode() else { continue };
-            if let Some(l2) = self.applier.cache().l2() {
-                // A failure drops the connection, which is logged there.
-                drop(l2.publish(CHANNEL, &text).await);
-            }
-            if let Some(notify) = &self.notify {
-                notify.push(text);
-            }
+    /// Evicts here and in L2, publishes on both buses, and waits for the other replicas. Must run to
+    /// its end whatever the client does; what it cannot deliver, the polls of the others find.
+    pub async fn after_commit(&self, xid: u64, changes: Vec<Change>, wait: Wait) -> Coherence {
+        let committed = Committed { xid, at: clock::now() };
+        let expected = self.barriers.expect(xid);
+        let redis = self.applier.apply(&changes, EvictedBy::Local, None).await;
+        self.applier.wrote(&changes);
+        self.publish(changes, redis).await;
+        match wait {
+            Wait::ForReplicas => self.barriers.settled(expected, committed).await,
+            Wait::No => Coherence::Pending(committed),
+        }
+    }
+
+    /// Waits for the other replicas, for a write that did not.
+    pub async fn wait_for(&self, write: Committed) -> Coherence {
+        self.barriers.wait(write).await
+    }
+
+    async fn publish(&self, changes: Vec<Change>, redis: Option<String>) {
+        let (origin, database) =
+            (self.applier.origin().to_owned(), self.applier.database().to_string());
+        // A write that changed nothing has no message. It is acknowledged when everyone has read
+        // the log that far: what it found as it was to become may not have come to them yet.
+        let message = Message { origin, database, redis, changes };
+        let text = match message.encode() {
+            Some(text) if !message.changes.is_empty() && text.len() <= LONGEST_MESSAGE => text,
+            _ => POLL_NOW.to_owned(),
+        };
+        if let Some(l2) = self.applier.cache().l2() {
+            // A failure drops the connection, which is logged there.
+            drop(l2.publish(CHANNEL, &text).await);
+        }
+        if let Some(notify) = &self.notify {
+            notify.push(text);
         }
     }
 }

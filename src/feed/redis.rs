@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::intake::{Intake, intake};
-use super::{Applier, Backoff, CHANNEL, HEARTBEAT, HEARTBEAT_PATIENCE, connected};
+use super::{Applier, Backoff, Barriers, CHANNEL, HEARTBEAT, HEARTBEAT_PATIENCE};
+use super::{acknowledgements_of, connected};
 use crate::cache::EvictedBy;
 use crate::cache::l2::L2;
 use crate::telemetry::logging::chain;
@@ -19,6 +20,8 @@ pub struct SubscribeTask {
     pub l2: Arc<L2>,
     /// Where changes go.
     pub applier: Arc<Applier>,
+    /// Where acknowledgements of this replica's own writes go.
+    pub barriers: Arc<Barriers>,
 }
 
 impl SubscribeTask {
@@ -63,8 +66,22 @@ impl SubscribeTask {
     /// Returns once the server has confirmed the subscription.
     async fn subscribe(&self) -> redis::RedisResult<(PubSubSink, PubSubStream)> {
         let (mut sink, stream) = self.l2.client().get_async_pubsub().await?.split();
-        sink.subscribe(self.l2.channel(CHANNEL)).await?;
+        let acknowledgements = acknowledgements_of(self.applier.origin());
+        let channels = [CHANNEL, &acknowledgements].map(|name| self.l2.channel(name));
+        sink.subscribe(&channels).await?;
         Ok((sink, stream))
+    }
+
+    fn take(&self, message: &redis::Msg, intake: &Intake) {
+        if message.get_channel_name() == self.l2.channel(CHANNEL) {
+            match message.get_payload::<String>() {
+                Ok(text) => intake.take(text),
+                Err(_) => self.applier.want_poll(),
+            }
+        } else if let Ok(said) = serde_json::from_slice(message.get_payload_bytes()) {
+            // Not behind the changes: a write waits for it, and it is done in no time.
+            self.barriers.acknowledged(&said);
+        }
     }
 
     /// Takes messages until the connection ends. (Its stream simply ends with it, and a half-open
@@ -72,10 +89,7 @@ impl SubscribeTask {
     async fn listen(&self, mut sink: PubSubSink, mut stream: PubSubStream, intake: &Intake) {
         loop {
             match tokio::time::timeout(HEARTBEAT, stream.next()).await {
-                Ok(Some(message)) => match message.get_payload::<String>() {
-                    Ok(text) => intake.take(text),
-                    Err(_) => self.applier.want_poll(),
-                },
+                Ok(Some(message)) => self.take(&message, intake),
                 Ok(None) => return,
                 Err(_) => {
                     let ping = sink.ping::<redis::Value>();

@@ -5,9 +5,12 @@
 
 use axum::http::Method;
 use utoipa::OpenApi;
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::response::{Response, ResponseBuilder};
-use utoipa::openapi::{Components, Content, Ref, RefOr};
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{Components, Content, Object, Ref, RefOr, Required};
 
 use super::auth::Access;
 use super::problem::MEDIA_TYPE;
@@ -59,6 +62,9 @@ Tenant directory and credential store.
 slash. A GET answers HEAD as well; OPTIONS names a path's methods.
 
 **Freshness.** A write is told to every replica, which evicts exactly what it touched. \
+A write is answered when no replica serves what was before it any more: about a millisecond later, and \
+`STALENESS_BOUND_MS` later at the most, where a replica does not answer (`Prefer: respond-async` does \
+without). \
 `Cache-Status` (RFC 9211) says where an answer comes from; `ETag` and `If-None-Match` save its body.
 
 **Errors.** Problems as of RFC 9457, with a stable `code`, and the sentence under `error` as well. \
@@ -72,6 +78,11 @@ Every answer carries it.
 
 **Scopes.** Each operation names the one that it needs. What callers without a token may do is the \
 operator's decision (`ANONYMOUS_SCOPES`).";
+
+/// What the header of a write says.
+const COHERENCE: &str = "\
+`acked; replicas=N`: this replica and the N others have applied it. `fenced`: those that have not serve \
+nothing from their caches any more. `pending`: nobody waited, as was preferred";
 
 /// Problems that are not an operation's own: the name, the status and the description of each.
 const SHARED: [(&str, &str, &str); 7] = [
@@ -114,11 +125,35 @@ fn complete(operation: &mut Operation, scope: Scope) {
     let text = operation.description.take().unwrap_or_default();
     let separator = if text.is_empty() { "" } else { "\n\n" };
     operation.description = Some(format!("{text}{separator}Needs the scope `{scope}`."));
+    if scope.is_to_write() {
+        complete_write(operation);
+    }
     let has_body = operation.request_body.is_some();
     for (name, status, _) in SHARED {
         if has_body || !matches!(status, "408" | "413" | "415") {
             let response = RefOr::Ref(Ref::from_response_name(name));
             operation.responses.responses.insert(status.to_owned(), response);
+        }
+    }
+}
+
+/// Adds how a write is acknowledged.
+fn complete_write(operation: &mut Operation) {
+    let text = || Object::with_type(Type::String);
+    let prefer = ParameterBuilder::new()
+        .name("Prefer")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("`respond-async`: answer before the other replicas have applied it"))
+        .schema(Some(text()))
+        .build();
+    operation.parameters.get_or_insert_default().push(prefer.into());
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && status.starts_with('2')
+        {
+            let coherence = HeaderBuilder::new().schema(Some(text())).description(Some(COHERENCE));
+            response.headers.insert("Coherence".to_owned(), coherence.build().into());
         }
     }
 }

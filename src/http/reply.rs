@@ -8,10 +8,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use axum::response::IntoResponse;
 use http_body_util::Full;
 
-use super::extract::IfNoneMatch;
+use super::extract::{IfNoneMatch, RESPOND_ASYNC};
 use super::middleware::X_REQUEST_ID;
 use super::problem::Problem;
 use crate::cache::{Document, Via};
+use crate::service::Coherence;
 
 /// An answer whose body is here already: no box around it.
 pub type Reply = Response<Full<Bytes>>;
@@ -103,6 +104,31 @@ pub fn secret(body: Bytes, via: Via) -> Reply {
     let mut headers = sourced(via, NO_STORE);
     headers.insert(CONTENT_TYPE, JSON);
     with(StatusCode::OK, body, headers)
+}
+
+/// What a write may be counted on for: see the API's document.
+pub const COHERENCE: HeaderName = HeaderName::from_static("coherence");
+/// RFC 7240, section 3.
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// The answer to a write, with whether a replica may still serve what was before it.
+pub fn acknowledged(answer: impl IntoResponse, coherence: Coherence) -> axum::response::Response {
+    let mut response = answer.into_response();
+    let headers = response.headers_mut();
+    let said = match coherence {
+        Coherence::Acked { replicas } => {
+            // Digits, which a header can hold.
+            HeaderValue::try_from(format!("acked; replicas={replicas}"))
+                .unwrap_or(HeaderValue::from_static("acked"))
+        }
+        Coherence::Fenced => HeaderValue::from_static("fenced"),
+        Coherence::Pending(_) => {
+            headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static(RESPOND_ASYNC));
+            HeaderValue::from_static("pending")
+        }
+    };
+    headers.insert(COHERENCE, said);
+    response
 }
 
 /// An absence, which can come out of a cache as well.

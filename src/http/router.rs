@@ -137,7 +137,11 @@ fn methods(path: &'static str, operations: &[Operation], state: &Shared) -> Meth
 /// The endpoint of a route template, with what is the same for all.
 pub fn endpoint(route: &'static str, access: Access, state: &Shared) -> &'static Endpoint {
     let caller = Caller::anonymous(state.anonymous);
-    Endpoint::leak(route, access, caller, state.names, state.limits.request)
+    let limit = match access {
+        Access::Needs(scope) if scope.is_to_write() => state.limits.write,
+        Access::Needs(_) | Access::Open => state.limits.request,
+    };
+    Endpoint::leak(route, access, caller, state.names, limit)
 }
 
 /// The methods of a path, as `Allow` lists them.
@@ -200,8 +204,7 @@ mod tests {
             let open = !path.starts_with(TENANTS);
             assert_eq!(access == Access::Open, open, "{method} {path}");
             let Access::Needs(scope) = access else { continue };
-            let writes = matches!(scope, Scope::TenantsWrite | Scope::CredentialsWrite);
-            assert_eq!(writes, method != Method::GET, "{method} {path}");
+            assert_eq!(scope.is_to_write(), method != Method::GET, "{method} {path}");
         }
     }
 

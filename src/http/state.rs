@@ -26,17 +26,24 @@ pub struct AppState {
 /// How long a request may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// From its head to its answer's head. Longer than anything that a healthy write waits for,
-    /// shorter than the patience of a load balancer (nginx: 60 s).
+    /// From its head to its answer's head. Shorter than the patience of a load balancer (nginx:
+    /// 60 s).
     pub request: Duration,
+    /// The same for a request that may write, and then wait for the other replicas.
+    pub write: Duration,
     /// Until its body is here. Shorter than `request`, so that a slow client is told that it was
     /// slow, and not that we were.
     pub body: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self { request: Duration::from_secs(20), body: Duration::from_secs(10) }
+impl Limits {
+    /// How long requests may take where a write waits for `bound` at most. After that there is an
+    /// answer, so the limit is later.
+    #[must_use]
+    pub fn with_writes_that_wait(bound: Duration) -> Self {
+        let request = Duration::from_secs(20);
+        let write = request.max(bound + Duration::from_secs(5));
+        Self { request, write, body: Duration::from_secs(10) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Service, ServiceError};
+use super::{Acknowledged, Service, ServiceError, Wait};
 use crate::domain::{CredentialType, Credentials, TenantId};
 use crate::store::{CredentialsSet, GenesysLink, Store};
 
@@ -18,10 +18,11 @@ impl Service {
         kind: CredentialType,
         credentials: Credentials,
         link: Option<GenesysLink>,
-    ) -> Result<Option<CredentialsSet>, ServiceError> {
+        wait: Wait,
+    ) -> Result<Option<Acknowledged<CredentialsSet>>, ServiceError> {
         let set = move |store: Arc<dyn Store>| async move {
             store.set_credentials(&id, kind, &credentials, link.as_ref()).await
         };
-        self.write("set_credentials", set).await
+        self.write("set_credentials", wait, set).await
     }
 }

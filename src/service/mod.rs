@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 pub use self::error::ServiceError;
 use crate::cache::Tiered;
 use crate::feed::Publisher;
+pub use crate::feed::{Coherence, Committed, Wait};
 use crate::store::{Store, StoreResult, Written};
 
 /// How the service and what it depends on are.
@@ -26,6 +27,15 @@ pub struct Health {
     pub database: bool,
     /// Whether Redis is connected; `None` if none is configured.
     pub redis: Option<bool>,
+}
+
+/// What a write has made, and what may be counted on.
+#[derive(Debug)]
+pub struct Acknowledged<T> {
+    /// What is stored now.
+    pub value: T,
+    /// Whether a replica may still serve what was before.
+    pub coherence: Coherence,
 }
 
 /// The service. Cheap to clone.
@@ -78,12 +88,19 @@ impl Service {
         self.0.stopping.store(true, Ordering::Relaxed);
     }
 
+    /// Waits for the replicas, for a write that was made without: they have then applied every write
+    /// that was made here before it, too.
+    pub async fn wait_for(&self, write: Committed) -> Coherence {
+        self.0.publisher.wait_for(write).await
+    }
+
     /// Runs a write to its end, and what follows its commit too, whatever the caller does.
     async fn write<T, W>(
         &self,
         operation: &'static str,
+        wait: Wait,
         write: impl FnOnce(Arc<dyn Store>) -> W + Send + 'static,
-    ) -> Result<Option<T>, ServiceError>
+    ) -> Result<Option<Acknowledged<T>>, ServiceError>
     where
         T: Send + 'static,
         W: Future<Output = StoreResult<Option<Written<T>>>> + Send,
@@ -91,8 +108,9 @@ impl Service {
         let parts = Arc::clone(&self.0);
         let task = self.0.writes.spawn(async move {
             let Some(written) = write(Arc::clone(&parts.store)).await? else { return Ok(None) };
-            parts.publisher.after_commit(&written.changes).await;
-            Ok(Some(written.value))
+            let Written { value, changes, xid } = written;
+            let coherence = parts.publisher.after_commit(xid, changes, wait).await;
+            Ok(Some(Acknowledged { value, coherence }))
         });
         let error = match task.await {
             Ok(Ok(value)) => return Ok(value),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Service, ServiceError};
+use super::{Acknowledged, Service, ServiceError, Wait};
 use crate::domain::{NewTenant, Tenant, TenantId, TenantPatch};
 use crate::store::{Page, Store};
 
@@ -21,12 +21,16 @@ impl Service {
     ///
     /// # Errors
     /// Another tenant has the id, the phone number or the integration; or as [`Service::tenants`].
-    pub async fn create_tenant(&self, tenant: NewTenant) -> Result<Tenant, ServiceError> {
+    pub async fn create_tenant(
+        &self,
+        tenant: NewTenant,
+        wait: Wait,
+    ) -> Result<Acknowledged<Tenant>, ServiceError> {
         let create = move |store: Arc<dyn Store>| async move {
             store.create_tenant(&tenant).await.map(Some)
         };
         let nothing = || ServiceError::Internal("create_tenant: no tenant".into());
-        self.write("create_tenant", create).await?.ok_or_else(nothing)
+        self.write("create_tenant", wait, create).await?.ok_or_else(nothing)
     }
 
     /// Changes a tenant; `None` if there is none.
@@ -37,18 +41,23 @@ impl Service {
         &self,
         id: TenantId,
         patch: TenantPatch,
-    ) -> Result<Option<Tenant>, ServiceError> {
+        wait: Wait,
+    ) -> Result<Option<Acknowledged<Tenant>>, ServiceError> {
         let patch =
             move |store: Arc<dyn Store>| async move { store.patch_tenant(&id, &patch).await };
-        self.write("patch_tenant", patch).await
+        self.write("patch_tenant", wait, patch).await
     }
 
-    /// Deletes a tenant and everything of it; says whether there was one.
+    /// Deletes a tenant and everything of it; `None` if there was none.
     ///
     /// # Errors
     /// As [`Service::tenants`].
-    pub async fn delete_tenant(&self, id: TenantId) -> Result<bool, ServiceError> {
+    pub async fn delete_tenant(
+        &self,
+        id: TenantId,
+        wait: Wait,
+    ) -> Result<Option<Acknowledged<()>>, ServiceError> {
         let delete = move |store: Arc<dyn Store>| async move { store.delete_tenant(&id).await };
-        Ok(self.write("delete_tenant", delete).await?.is_some())
+        self.write("delete_tenant", wait, delete).await
     }
 }

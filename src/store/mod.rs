@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::coherence::{Instance, LogHead, Snapshot};
+use crate::coherence::{Instance, LogHead, LogIdentity, Snapshot};
 use crate::domain::{
     Change, CredentialType, Credentials, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region,
     Status, Tenant, TenantId, TenantPatch,
@@ -35,6 +35,22 @@ pub struct Written<T> {
     pub value: T,
     /// What the triggers logged, in the order of the log.
     pub changes: Vec<Change>,
+    /// The transaction. Whoever has applied a snapshot that sees it has applied the changes, and
+    /// those of every write of this tenant before it.
+    pub xid: u64,
+}
+
+impl<T> Written<T> {
+    /// A write that logged changes.
+    fn logged(value: T, changes: Vec<Change>) -> Self {
+        let xid = changes.iter().map(|change| change.xid).max().unwrap_or_default();
+        Self { value, changes, xid }
+    }
+
+    /// A write that found everything as it was to become.
+    const fn unchanged(value: T, xid: u64) -> Self {
+        Self { value, changes: Vec::new(), xid }
+    }
 }
 
 /// Which tenants to list. Ordered by creation, then id.
@@ -191,20 +207,36 @@ pub struct Replica {
     pub renewals: i64,
     /// It has applied every change that this snapshot sees.
     pub applied: Snapshot,
+    /// How long it serves on one proof.
+    pub bound: Duration,
+}
+
+/// The table of those processes, as it was at one moment.
+#[derive(Debug, Clone)]
+pub struct Roster {
+    /// The head of the log that the rows speak of.
+    pub head: LogHead,
+    /// Whether this database has been served from for longer than a bound: see
+    /// [`Replicas::settle`].
+    pub is_settled: bool,
+    /// The rows.
+    pub replicas: Vec<Replica>,
 }
 
 /// The processes that serve from cache, as they say themselves.
 #[async_trait]
 pub trait Replicas: Send + Sync {
-    /// Enters this process, which has applied nothing yet.
-    async fn register(&self, instance: &str) -> StoreResult<()>;
+    /// Renews the row of a process, durably, and says what it has applied and for how long it
+    /// serves on that. Where there is none, it is made: every write waits for it from now on.
+    async fn renew(&self, instance: &str, applied: &Snapshot, bound: Duration) -> StoreResult<()>;
 
-    /// Renews a row, durably, and says what its process has applied. `false`: the row is gone; it
-    /// was taken for dead.
-    async fn renew(&self, instance: &str, applied: &Snapshot) -> StoreResult<bool>;
+    /// The table.
+    async fn replicas(&self) -> StoreResult<Roster>;
 
-    /// The rows, and the head of the log that they speak of, both of one moment.
-    async fn replicas(&self) -> StoreResult<(LogHead, Vec<Replica>)>;
+    /// Notes that a bound has passed since a process first saw this identity: whoever served
+    /// from another database, or from this one before its crash, has stopped. The note lasts as
+    /// long as the identity does.
+    async fn settle(&self, identity: &LogIdentity) -> StoreResult<()>;
 
     /// Takes the row of a process that has stopped serving from its cache.
     async fn deregister(&self, instance: &str) -> StoreResult<()>;

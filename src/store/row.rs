@@ -3,11 +3,13 @@
 //! Everything composite travels as text (moments in RFC 3339, objects and lists in JSON), so that
 //! one type reads the rows of both, and a value that can't be read is never part of an error.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
-use super::{StoreError, StoreResult, StoredCredentials};
+use super::{Replica, StoreError, StoreResult, StoredCredentials};
 use crate::domain::{Change, ChangeKind, Credentials, Lookup, Tenant, keeps_digits};
 use crate::telemetry::logging::chain;
 
@@ -192,6 +194,24 @@ fn kind(text: &str) -> ChangeKind {
 /// A number that is never negative.
 pub(super) fn number(number: i64, column: &'static str) -> StoreResult<u64> {
     u64::try_from(number).map_err(|_| StoreError::Corrupt(column))
+}
+
+/// A replica's row.
+pub(super) fn replica(
+    instance: String,
+    renewals: i64,
+    applied: &str,
+    bound_ms: i64,
+) -> StoreResult<Replica> {
+    let applied = applied.parse();
+    let applied = applied.map_err(|_| StoreError::Corrupt("tenant_replicas.applied"))?;
+    let bound = Duration::from_millis(number(bound_ms, "tenant_replicas.bound_ms")?);
+    Ok(Replica { instance, renewals, applied, bound })
+}
+
+/// How rows hold a time.
+pub(super) fn to_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn moment(text: &str, column: &'static str) -> StoreResult<Timestamp> {

@@ -32,6 +32,9 @@ pub const FEED_CONNECTED: &str = "tenant_feed_connected";
 pub const PROOF_AGE: &str = "tenant_proof_age_seconds";
 /// How often this replica had to stop serving from its cache.
 pub const FENCED: &str = "tenant_fenced_total";
+/// From a write's commit until it may be acknowledged, by `outcome`: every replica has applied it
+/// (`acked`), or one that has not has stopped serving from its cache (`fenced`).
+pub const WRITE_BARRIER: &str = "tenant_write_barrier_seconds";
 /// Time that statements take, by `query`.
 pub const STORE_QUERY: &str = "tenant_store_query_seconds";
 /// Requests by `route` template, `method` and status `class`.
@@ -61,6 +64,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(FEED_CONNECTED, "Whether a source of changes is connected.");
     describe_gauge!(PROOF_AGE, "Seconds since the last completed poll of the change log.");
     describe_counter!(FENCED, "Times that this replica had to stop serving from its cache.");
+    describe_histogram!(
+        WRITE_BARRIER,
+        "Seconds from a write's commit until it may be acknowledged."
+    );
     describe_histogram!(STORE_QUERY, "Seconds a statement took.");
     Ok(handle)
 }

@@ -33,6 +33,16 @@ impl Database {
         self.url.replacen(SERVICE, role, 1)
     }
 
+    /// As if it had been served from for a while, which is what most tests mean.
+    pub(super) async fn settle(&self) {
+        self.execute_as_admin(
+            "INSERT INTO tenant_changes_incarnation (incarnation, settled_in)
+             SELECT gen_random_uuid()::text, system_identifier || '/' || oid
+             FROM pg_control_system(), pg_database WHERE datname = current_database()",
+        )
+        .await;
+    }
+
     /// The test's own connections, in the service's role.
     pub async fn pool(&self) -> &PgPool {
         self.pool

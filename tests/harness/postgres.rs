@@ -78,6 +78,15 @@ impl Server {
     /// result.
     pub async fn database(&self) -> Database {
         self.template.get_or_init(|| self.migrate_template()).await;
+        let database = self.create(&format!("TEMPLATE {TEMPLATE}")).await;
+        database.settle().await;
+        database
+    }
+
+    /// The same as nobody has served from it yet: the first writes wait for whoever may have been
+    /// served by a database before it.
+    pub async fn unsettled_database(&self) -> Database {
+        self.template.get_or_init(|| self.migrate_template()).await;
         self.create(&format!("TEMPLATE {TEMPLATE}")).await
     }
 

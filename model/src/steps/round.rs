@@ -108,16 +108,13 @@ impl Protocol {
         Some(())
     }
 
-    /// Renews the row, or finds that it is gone.
+    /// Renews the row, or makes it anew where it was taken away.
     pub(crate) fn renew(&self, world: &mut World, replica: usize) -> Option<()> {
         let now = world.now;
         let snapshot = world.database.snapshot();
         let process = world.process_mut(replica)?;
         let (id, applied) = (process.id, process.applied());
         let renewed = process.fence.begin(at(now)).committed();
-        if !world.database.knows(id) {
-            return self.start_over(world, replica);
-        }
         world.database_mut().register(id, applied, now);
         let process = world.process_mut(replica)?;
         let read = (!self.guards.poll_after_renewal).then_some(snapshot);

@@ -134,9 +134,9 @@ impl Protocol {
 fn stands_still(id: u8, renewed: u64, now: u64) -> bool {
     let instance = INSTANCES[usize::from(id)].to_owned();
     let mut census = Census::default();
-    let row = || [(&instance, 0)];
-    census.take(row(), at(renewed.max(DAWN)), BOUND);
-    !census.take(row(), at(now), BOUND).is_empty()
+    let row = || [(&instance, 0, BOUND)];
+    census.take(row(), at(renewed.max(DAWN)));
+    !census.take(row(), at(now)).is_empty()
 }
 
 /// Whoever wrote it, and acknowledged or not: a bound after its commit everybody has to know it.

@@ -86,30 +86,21 @@ impl Protocol {
         world.process_mut(replica)?.write = Some(write);
         // The sooner it reads the rows, the sooner it has waited for a bound.
         let at_once = published && self.coarse() && !self.config.blind;
-        if at_once { Self::read_rows(world, replica) } else { Some(()) }
+        if at_once { Self::read_rows(world, replica, true) } else { Some(()) }
     }
 
-    /// Reads the others' rows.
-    pub(crate) fn read_rows(world: &mut World, replica: usize) -> Option<()> {
+    /// Reads the others' rows. Where they can't be read, nobody is known to have applied anything.
+    pub(crate) fn read_rows(world: &mut World, replica: usize, readable: bool) -> Option<()> {
         let process = world.process(replica)?;
         let write = process.write.as_ref()?;
-        let rows = others(write.early_rows.as_ref().unwrap_or(&world.database.rows), process.id);
-        let pairs = rows.iter().map(|(instance, applied)| (instance, applied));
-        let (now, born) = (at(world.now), at(process.born));
-        let barrier = Barrier::new(xid(write), pairs, now, born, BOUND.bound);
-        world.process_mut(replica)?.write.as_mut()?.stage = WriteStage::Waiting(barrier);
-        Some(())
-    }
-
-    /// The rows can't be read. (That is now, or up to a bound after the commit.)
-    pub(crate) fn fail_to_read_rows(world: &mut World, replica: usize) -> Option<()> {
-        let process = world.process(replica)?;
-        let write = process.write.as_ref()?;
-        let committed = world.database.transactions[write.at].committed;
-        if committed == 0 {
-            return None;
+        // (Zero, where that is a bound ago.)
+        let committed = at(world.database.transactions[write.at].committed);
+        let mut barrier = Barrier::new(xid(write), committed, at(process.born), BOUND.bound);
+        if readable {
+            let rows = write.early_rows.as_ref().unwrap_or(&world.database.rows);
+            let rows = others(rows, process.id);
+            barrier.observed(rows.iter().map(|(instance, applied)| (instance, applied)));
         }
-        let barrier = Barrier::blind(xid(write), at(committed), at(process.born), BOUND.bound);
         world.process_mut(replica)?.write.as_mut()?.stage = WriteStage::Waiting(barrier);
         Some(())
     }

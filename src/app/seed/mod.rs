@@ -12,7 +12,7 @@ use anyhow::Context;
 
 pub use self::file::{SeedFile, parse};
 use crate::domain::NewTenant;
-use crate::service::{Service, ServiceError};
+use crate::service::{Committed, Service, ServiceError, Wait};
 use crate::store::Tenants;
 
 /// A load that takes longer says how far it is, this often.
@@ -27,7 +27,8 @@ pub struct SeedReport {
     pub kept: usize,
 }
 
-/// Loads every tenant of a file that does not exist yet.
+/// Loads every tenant of a file that does not exist yet, and waits for the replicas once, at the
+/// end: whoever has applied the last write has applied those before it.
 ///
 /// # Errors
 /// A phone number or an integration belongs to another tenant, or the database is out of reach.
@@ -38,32 +39,34 @@ pub async fn load<S: Tenants + ?Sized>(
     file: SeedFile,
 ) -> anyhow::Result<SeedReport> {
     let (mut report, mut progress) = (SeedReport::default(), Progress::from(Instant::now()));
-    let total = file.tenants.len();
+    let (total, mut last) = (file.tenants.len(), None);
     for (at, tenant) in file.tenants.into_iter().enumerate() {
         if progress.is_due(Instant::now()) {
             let SeedReport { created, kept } = report;
             tracing::info!(created, kept, total, "loading {}", file.name);
         }
-        if create(store, service, tenant).await.with_context(|| format!("tenants[{at}]"))? {
-            report.created += 1;
-        } else {
-            report.kept += 1;
+        match create(store, service, tenant).await.with_context(|| format!("tenants[{at}]"))? {
+            Some(write) => (last, report.created) = (Some(write), report.created + 1),
+            None => report.kept += 1,
         }
+    }
+    if let Some(last) = last {
+        service.wait_for(last).await;
     }
     Ok(report)
 }
 
-/// Creates a tenant, unless there is one of this id.
+/// Creates a tenant, unless there is one of this id; returns the write.
 async fn create<S: Tenants + ?Sized>(
     store: &S,
     service: &Service,
     tenant: NewTenant,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Option<Committed>> {
     let id = tenant.id.clone();
-    match service.create_tenant(tenant).await {
-        Ok(_) => Ok(true),
+    match service.create_tenant(tenant, Wait::No).await {
+        Ok(created) => Ok(created.coherence.pending()),
         // By whichever field it was found: a number that it had may be another tenant's by now.
-        Err(ServiceError::Conflict(_)) if store.tenant(&id).await?.is_some() => Ok(false),
+        Err(ServiceError::Conflict(_)) if store.tenant(&id).await?.is_some() => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

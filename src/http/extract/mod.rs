@@ -5,6 +5,7 @@ mod fields;
 mod if_none_match;
 pub mod json;
 mod path;
+mod prefer;
 mod query;
 
 pub use body::{BODY_LIMIT, JsonBody, MergePatch};
@@ -12,4 +13,5 @@ pub use fields::Fields;
 pub use if_none_match::IfNoneMatch;
 pub use json::DEPTH_LIMIT;
 pub use path::{Segment, Segments};
+pub use prefer::RESPOND_ASYNC;
 pub use query::{Query, number};

@@ -8,6 +8,7 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::response::Response;
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -19,6 +20,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
+use crate::service::{Acknowledged, Wait};
 use crate::store::CredentialsSet;
 
 /// A tenant's credentials, masked
@@ -119,10 +121,12 @@ pub async fn meta(
 pub async fn set(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    wait: Wait,
     JsonBody(body): JsonBody,
-) -> Result<Json<Value>, Problem> {
-    let set = write(&state, id, body).await?;
-    Ok(Json(json!({"message": "Credentials updated successfully", "version": set.version})))
+) -> Result<Response, Problem> {
+    let Acknowledged { value: set, coherence } = write(&state, id, body, wait).await?;
+    let answer = json!({"message": "Credentials updated successfully", "version": set.version});
+    Ok(reply::acknowledged(Json(answer), coherence))
 }
 
 /// Store a tenant's credentials
@@ -144,10 +148,12 @@ pub async fn set(
 pub async fn store(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    wait: Wait,
     JsonBody(body): JsonBody,
-) -> Result<Json<Value>, Problem> {
-    let set = write(&state, id, body).await?;
-    Ok(Json(json!({"success": true, "credentialId": set.id, "version": set.version})))
+) -> Result<Response, Problem> {
+    let Acknowledged { value: set, coherence } = write(&state, id, body, wait).await?;
+    let answer = json!({"success": true, "credentialId": set.id, "version": set.version});
+    Ok(reply::acknowledged(Json(answer), coherence))
 }
 
 /// Answers with secrets, and says so in the audit log.
@@ -172,9 +178,14 @@ async fn reveal(
     Ok(reply::secret(body, found.via))
 }
 
-async fn write(state: &Shared, id: TenantId, body: Value) -> Result<CredentialsSet, Problem> {
+async fn write(
+    state: &Shared,
+    id: TenantId,
+    body: Value,
+    wait: Wait,
+) -> Result<Acknowledged<CredentialsSet>, Problem> {
     let (kind, credentials) = credentials_of(body)?;
-    let set = state.service.set_credentials(id, kind, credentials, None).await?;
+    let set = state.service.set_credentials(id, kind, credentials, None, wait).await?;
     set.ok_or_else(Problem::tenant_not_found)
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use crate::domain::{CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId};
@@ -14,6 +15,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
+use crate::service::{Acknowledged, Wait};
 use crate::store::GenesysLink;
 
 const FIELDS: [&str; 5] = ["clientId", "clientSecret", "region", "integrationId", "webhookSecret"];
@@ -39,21 +41,23 @@ const FIELDS: [&str; 5] = ["clientId", "clientSecret", "region", "integrationId"
 pub async fn set(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    wait: Wait,
     JsonBody(body): JsonBody,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let (credentials, link) = credentials_of(body)?;
     let region = link.region.domain();
     let kind = CredentialType::Genesys;
-    let set = state.service.set_credentials(id, kind, credentials, Some(link)).await?;
-    let tenant = set.ok_or_else(Problem::tenant_not_found)?.tenant;
-    Ok(Json(json!({
+    let set = state.service.set_credentials(id, kind, credentials, Some(link), wait).await?;
+    let Acknowledged { value, coherence } = set.ok_or_else(Problem::tenant_not_found)?;
+    let answer = json!({
         "message": "Genesys credentials updated successfully",
         "tenant": {
-            "id": tenant.id,
-            "name": tenant.name,
+            "id": value.tenant.id,
+            "name": value.tenant.name,
             "genesysRegion": region,
         },
-    })))
+    });
+    Ok(reply::acknowledged(Json(answer), coherence))
 }
 
 /// A tenant's Genesys credentials, masked

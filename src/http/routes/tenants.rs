@@ -16,8 +16,9 @@ use crate::domain::{Edit, NewTenant, Settings, Status, Tenant, TenantId, TenantP
 use crate::http::extract::{Fields, IfNoneMatch, JsonBody, MergePatch, Query, Segment, number};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
-use crate::http::schema;
 use crate::http::state::Shared;
+use crate::http::{reply, schema};
+use crate::service::{Acknowledged, Wait};
 use crate::store::Page;
 
 /// How many tenants a page has, unless another number is asked for.
@@ -60,12 +61,14 @@ const FIELDS: [&str; 9] = [
 )]
 pub async fn create(
     State(state): State<Shared>,
+    wait: Wait,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let tenant = new_tenant(body, || TenantId::from_random(fastrand::u64(..)))?;
-    let tenant = state.service.create_tenant(tenant).await?;
-    let location = format!("/api/tenants/{}", tenant.id);
-    Ok((StatusCode::CREATED, [(LOCATION, location)], shown(&tenant)).into_response())
+    let Acknowledged { value, coherence } = state.service.create_tenant(tenant, wait).await?;
+    let location = format!("/api/tenants/{}", value.id);
+    let answer = (StatusCode::CREATED, [(LOCATION, location)], shown(&value));
+    Ok(reply::acknowledged(answer, coherence))
 }
 
 /// A tenant
@@ -144,11 +147,13 @@ pub async fn list(State(state): State<Shared>, query: Query) -> Result<Response,
 pub async fn patch(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    wait: Wait,
     MergePatch(body): MergePatch,
 ) -> Result<Response, Problem> {
     let patch = patch_of(body)?;
-    let tenant = state.service.patch_tenant(id, patch).await?;
-    Ok(shown(&tenant.ok_or_else(Problem::tenant_not_found)?))
+    let patched = state.service.patch_tenant(id, patch, wait).await?;
+    let Acknowledged { value, coherence } = patched.ok_or_else(Problem::tenant_not_found)?;
+    Ok(reply::acknowledged(shown(&value), coherence))
 }
 
 /// Delete a tenant
@@ -169,11 +174,11 @@ pub async fn patch(
 pub async fn delete(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
-) -> Result<StatusCode, Problem> {
-    if state.service.delete_tenant(id).await? {
-        return Ok(StatusCode::NO_CONTENT);
-    }
-    Err(Problem::tenant_not_found())
+    wait: Wait,
+) -> Result<Response, Problem> {
+    let deleted = state.service.delete_tenant(id, wait).await?;
+    let Acknowledged { coherence, .. } = deleted.ok_or_else(Problem::tenant_not_found)?;
+    Ok(reply::acknowledged(StatusCode::NO_CONTENT, coherence))
 }
 
 /// A tenant that was written.

@@ -108,6 +108,8 @@ const LOGGED_HERE: &str = concat!(
     "FROM tenant_changes c WHERE c.xid = pg_current_xact_id() ORDER BY c.seq"
 );
 
+const CURRENT_XID: &str = "SELECT pg_current_xact_id()::text::bigint";
+
 // One number among the advisory locks of the database, chosen at random.
 const PRUNING: &str = "SELECT pg_try_advisory_xact_lock(5241780906271338)";
 // now() and not the wall clock, which no index can be searched by. A trigger moves the horizon.
@@ -212,6 +214,12 @@ impl ChangeLog for Postgres {
 pub(super) async fn logged_here(connection: &mut PgConnection) -> StoreResult<Vec<Change>> {
     let rows = sqlx::query_as::<_, ChangeRow>(LOGGED_HERE).fetch_all(connection).await?;
     Ok(rows.into_iter().map(ChangeRow::or_reset).collect())
+}
+
+/// The running transaction.
+pub(super) async fn current_xid(connection: &mut PgConnection) -> StoreResult<u64> {
+    let xid: i64 = sqlx::query_scalar(CURRENT_XID).fetch_one(connection).await?;
+    number(xid, "pg_current_xact_id()")
 }
 
 /// The head, to begin at. After a crash of the server it is the first that begins again who names

@@ -15,7 +15,7 @@ use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, FromRow, PgConnection};
 
-use super::changes::logged_here;
+use super::changes::{current_xid, logged_here};
 use super::credentials::put;
 use super::{Postgres, bounded};
 use crate::domain::{
@@ -242,7 +242,7 @@ async fn create(connection: &mut PgConnection, tenant: &NewTenant) -> StoreResul
     let changes = logged_here(&mut transaction).await?;
     let value = current(&mut transaction, &tenant.id).await?;
     transaction.commit().await?;
-    Ok(Written { value, changes })
+    Ok(Written::logged(value, changes))
 }
 
 async fn apply(
@@ -255,13 +255,14 @@ async fn apply(
     let Some(before) = before else { return Ok(None) };
     let after = patched(&before, patch)?;
     if after == before {
-        return Ok(Some(Written { value: before, changes: Vec::new() }));
+        let xid = current_xid(&mut transaction).await?;
+        return Ok(Some(Written::unchanged(before, xid)));
     }
     replace(&mut transaction, &after).await?;
     let changes = logged_here(&mut transaction).await?;
     let value = current(&mut transaction, id).await?;
     transaction.commit().await?;
-    Ok(Some(Written { value, changes }))
+    Ok(Some(Written::logged(value, changes)))
 }
 
 /// Sets the integration and the region of a tenant whose row is locked.
@@ -311,5 +312,5 @@ async fn delete(connection: &mut PgConnection, id: &TenantId) -> StoreResult<Opt
     sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
     let changes = logged_here(&mut transaction).await?;
     transaction.commit().await?;
-    Ok(Some(Written { value: (), changes }))
+    Ok(Some(Written::logged((), changes)))
 }

@@ -91,7 +91,7 @@ async fn set(
     let changes = logged_after(&mut transaction, before).await?;
     let tenant = owner(&mut transaction, id).await?.ok_or(GONE)?;
     transaction.commit().await?;
-    Ok(Some(Written { value: CredentialsSet { id: credential, version, tenant }, changes }))
+    Ok(Some(Written::logged(CredentialsSet { id: credential, version, tenant }, changes)))
 }
 
 /// Makes these the tenant's current credentials; returns their id and version. The transaction has

@@ -181,7 +181,7 @@ async fn create(
     let changes = logged_after(&mut transaction, before).await?;
     let value = current(&mut transaction, &tenant.id).await?;
     transaction.commit().await?;
-    Ok(Written { value, changes })
+    Ok(Written::logged(value, changes))
 }
 
 async fn apply(
@@ -192,15 +192,15 @@ async fn apply(
     let mut transaction = connection.begin_with(BEGIN).await?;
     let Some(before) = by_id(&mut transaction, id).await? else { return Ok(None) };
     let after = patched(&before, patch)?;
-    if after == before {
-        return Ok(Some(Written { value: before, changes: Vec::new() }));
-    }
     let last = last_number(&mut transaction).await?;
+    if after == before {
+        return Ok(Some(Written::unchanged(before, last.unsigned_abs())));
+    }
     replace(&mut transaction, &after).await?;
     let changes = logged_after(&mut transaction, last).await?;
     let value = current(&mut transaction, id).await?;
     transaction.commit().await?;
-    Ok(Some(Written { value, changes }))
+    Ok(Some(Written::logged(value, changes)))
 }
 
 /// Sets the integration and the region of a tenant.
@@ -248,5 +248,5 @@ async fn delete(
     }
     let changes = logged_after(&mut transaction, before).await?;
     transaction.commit().await?;
-    Ok(Some(Written { value: (), changes }))
+    Ok(Some(Written::logged((), changes)))
 }

@@ -90,13 +90,14 @@ async fn made_up_messages_hide_no_change() {
     };
     for ahead in 1..=100 {
         let mut forged = real.clone();
-        forged["seq"] = json!(real["seq"].as_i64().unwrap() + ahead);
-        forged["keys"] = json!([]);
+        let change = &real["changes"][0];
+        forged["changes"][0]["seq"] = json!(change["seq"].as_i64().unwrap() + ahead);
+        forged["changes"][0]["keys"] = json!([]);
         forged["origin"] = json!("somebody");
         publish(&mut connection, forged.to_string()).await;
         // Of another database, with the keys of ours.
         forged["database"] = json!("another");
-        forged["keys"] = real["keys"].clone();
+        forged["changes"][0]["keys"] = change["keys"].clone();
         publish(&mut connection, forged.to_string()).await;
     }
     for text in ["", "{", "poll", "[]", "{\"seq\": 1}"] {

@@ -41,18 +41,19 @@ fn all_wrong() -> Vec<(&'static str, &'static str)> {
 async fn every_command_has_a_help_worth_reading() {
     let database = ["DATABASE_URL", "DB_NAME", "DATA_DIR", "LOG_FORMAT", "RUST_LOG"];
     let redis = ["REDIS_URL", "REDIS_PREFIX"];
-    let service = ["ANONYMOUS_SCOPES", "CACHE_CAPACITY", "STALENESS_BOUND_MS"];
+    let write = ["STALENESS_BOUND_MS"];
+    let service = ["ANONYMOUS_SCOPES", "CACHE_CAPACITY", "POLL_INTERVAL_MS"];
     for (command, used) in [
-        (&[][..], [&database[..], &redis, &service].concat()),
-        (&["serve"], [&database[..], &redis, &service].concat()),
-        (&["seed"], [&database[..], &redis].concat()),
+        (&[][..], [&database[..], &redis, &write, &service].concat()),
+        (&["serve"], [&database[..], &redis, &write, &service].concat()),
+        (&["seed"], [&database[..], &redis, &write].concat()),
         (&["migrate"], database.to_vec()),
         (&["openapi"], Vec::new()),
     ] {
         let arguments = [command, &["--help"]].concat();
         let help = run_cli(&arguments, &[]).await.expecting(0).stdout;
         assert!(help.contains("Usage: tenant-service"), "{help}");
-        for variable in [&database[..], &redis, &service].concat() {
+        for variable in [&database[..], &redis, &write, &service].concat() {
             let shown = help.contains(&format!("[env: {variable}"));
             assert_eq!(shown, used.contains(&variable), "{variable} in the help of {command:?}");
         }
@@ -83,11 +84,12 @@ async fn every_command_has_a_help_worth_reading() {
 
 #[tokio::test]
 async fn mistakes_are_told_all_at_once_and_without_values() {
+    let always = ["DATABASE_URL", "INSTANCE_ID", "LOG_FORMAT"];
     for (arguments, used) in [
         (&[][..], &VARIABLES[..]),
         (&["serve"], &VARIABLES),
-        (&["seed"], &["DATABASE_URL", "REDIS_URL", "REDIS_PREFIX", "INSTANCE_ID", "LOG_FORMAT"]),
-        (&["migrate"], &["DATABASE_URL", "INSTANCE_ID", "LOG_FORMAT"]),
+        (&["seed"], &[&always[..], &["REDIS_URL", "REDIS_PREFIX", "STALENESS_BOUND_MS"]].concat()),
+        (&["migrate"], &always),
     ] {
         let output = run_cli(arguments, &all_wrong()).await.expecting(1);
         for (variable, _) in all_wrong() {
@@ -118,7 +120,9 @@ async fn what_a_command_does_not_use_does_not_stop_it() {
     run_cli(&["migrate"], &of_serve).await.expecting(0);
     let of_serve: Vec<_> = of_serve
         .into_iter()
-        .filter(|(variable, _)| !["REDIS_URL", "REDIS_PREFIX"].contains(variable))
+        .filter(|(variable, _)| {
+            !["REDIS_URL", "REDIS_PREFIX", "STALENESS_BOUND_MS"].contains(variable)
+        })
         .collect();
     run_cli(&["seed"], &of_serve).await.expecting(0);
     run_cli(&["openapi"], &all_wrong()).await.expecting(0);
