@@ -103,16 +103,11 @@ impl Guide<'_> {
 
 /// Asks a sentinel where the master is.
 async fn ask(sentinel: &ConnectionInfo, master: &str) -> RedisResult<ConnectionInfo> {
-    let settings = sentinel.redis_settings();
-    let credentials = RedisConnectionInfo::default();
-    let without = sentinel.clone().set_redis_settings(credentials.clone());
-    let found = match address(without, master).await {
+    let open = sentinel.clone().set_redis_settings(RedisConnectionInfo::default());
+    let found = match address(open, master).await {
         // Only one that wants a password is told it, for the others would refuse it.
         Err(error) if error.code() == Some("NOAUTH") => {
-            let credentials =
-                settings.username().into_iter().fold(credentials, |c, name| c.set_username(name));
-            let credentials =
-                settings.password().into_iter().fold(credentials, |c, word| c.set_password(word));
+            let credentials = sentinel.redis_settings().clone().set_db(0);
             address(sentinel.clone().set_redis_settings(credentials), master).await?
         }
         found => found?,
