@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use secrecy::ExposeSecret;
 use url::Url;
 
-use crate::config::{Config, Database, LogFormat};
+use crate::config::{Config, Database, LogFormat, RedisServer};
 use crate::service::Health;
 
 /// Says where the data is, what is connected and, to a person, which URLs to try.
@@ -19,7 +19,11 @@ pub fn show(config: &Config, address: SocketAddr, health: Health) {
     let redis = match (&config.redis, health.redis) {
         (Some(redis), Some(connected)) => {
             let state = if connected { "connected" } else { "out of reach" };
-            format!("{state}, {}", without_password(redis.url.expose_secret()))
+            let place = match &redis.server {
+                RedisServer::At(url) => without_password(url.expose_secret()),
+                RedisServer::Sentinels { master, .. } => format!("{master}, by sentinels"),
+            };
+            format!("{state}, {place}")
         }
         _ => "not configured: caching in memory alone".to_owned(),
     };

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use secrecy::ExposeSecret;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cache::l2::{self, L2};
+use crate::cache::l2::{L2, Source};
 use crate::cache::{L1, Tiered, Ttl};
 use crate::config::{self, Cache, Database};
 use crate::feed::{Applier, Barriers, NotifyTask, Publisher, notify_queue};
@@ -64,9 +63,10 @@ impl Core {
         let database = store.log_head().await.context("reading the change log")?.identity.database;
         let l2 = match redis {
             Some(redis) => {
-                let client =
-                    client(redis.url.expose_secret()).context("REDIS_URL can't be used")?;
-                Some(Arc::new(L2::new(client, &redis.prefix, &database)))
+                // Without the driver's own error, which quotes the URL's parameters.
+                let source = Source::configured(&redis.server).ok();
+                let source = source.context("REDIS_URL can't be used")?;
+                Some(Arc::new(L2::new(source, &redis.prefix, &database)))
             }
             None => None,
         };
@@ -122,11 +122,6 @@ pub async fn open(database: &Database) -> anyhow::Result<(Arc<dyn Store>, Option
             (Arc::new(store), None)
         }
     })
-}
-
-/// Without the driver's own error, which quotes the URL's parameters.
-fn client(url: &str) -> Option<redis::Client> {
-    redis::Client::open(l2::connect_info(url).ok()?).ok()
 }
 
 /// Ends the connections. One that no longer answers must not keep the process from ending.

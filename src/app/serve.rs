@@ -13,11 +13,16 @@ use super::core::close_store;
 use super::lifecycle::{DRAIN_PATIENCE, Lifecycle, WRITES_PATIENCE, asked_to_end};
 use super::{Core, SeedFile, banner, load};
 use crate::config::{Config, Database};
-use crate::feed::{Applier, CensusTask, ListenTask, PollTask, Proof, SubscribeTask, prune};
+use crate::feed::{
+    Applier, CensusTask, LinkTask, ListenTask, PollTask, Proof, SubscribeTask, prune,
+};
 use crate::http::{self, Front, Names};
 use crate::service::Service;
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{self, CACHE_ENTRIES, FENCED, PROOF_AGE, counter_of, gauge_of};
+
+/// How long the start waits for Redis.
+const REDIS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Serves until the process is asked to end, then finishes what is in flight.
 ///
@@ -41,12 +46,17 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         load(store.as_ref(), &service, demo).await.context("loading the demo tenant")?;
     }
     if let Some(l2) = &l2 {
-        // The first requests find it connected; if it can't be, the supervisor goes on trying.
-        if let Err(error) = l2.connect().await {
-            tracing::warn!(error = chain(&error), "Redis is out of reach; serving without it");
+        let (to, log) = (Arc::clone(l2), Arc::clone(&store));
+        let link = LinkTask { l2: to, store: log, applier: Arc::clone(&applier) };
+        // The first requests find it connected; if it can't be, the task goes on trying.
+        match tokio::time::timeout(REDIS_PATIENCE, link.connect()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = chain(&error), "Redis is out of reach; serving without it");
+            }
+            Err(_) => tracing::warn!("connecting Redis takes long; serving without it meanwhile"),
         }
-        let supervised = Arc::clone(l2);
-        lifecycle.supervise("redis", |stop| supervised.supervise(stop));
+        lifecycle.supervise("redis", |stop| link.run(stop));
         let (l2, applier, barriers) = (Arc::clone(l2), Arc::clone(&applier), Arc::clone(&barriers));
         let task = SubscribeTask { l2, applier, barriers };
         lifecycle.supervise("redis subscription", |stop| task.run(stop));

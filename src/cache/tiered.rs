@@ -260,7 +260,9 @@ impl Tiered {
                 counter.increment(entries);
             }
             let entries: u64 = counts.iter().sum();
-            tracing::info!(entries, "everything was dropped from memory");
+            if entries > 0 {
+                tracing::info!(entries, "everything was dropped from memory");
+            }
         };
         // Nobody has to wait for it. Without a thread it is freed here and now, uncounted.
         drop(std::thread::Builder::new().name("freeing".to_owned()).spawn(free));
@@ -288,7 +290,7 @@ impl Tiered {
     }
 
     /// Looks in L2, waiting briefly for whoever else is filling the key.
-    async fn read_l2(&self, key: &CacheKey) -> L2Lookup {
+    async fn read_l2(&self, key: &CacheKey, noted: Epoch) -> L2Lookup {
         // Credentials enter Redis only sealed, and nothing seals them yet.
         let Some(l2) = self.l2.as_ref().filter(|_| !matches!(key, CacheKey::Credentials(..)))
         else {
@@ -296,7 +298,7 @@ impl Tiered {
         };
         let deadline = Instant::now() + BUSY_PATIENCE;
         let outcome = loop {
-            match l2.get_or_lease(key).await {
+            match l2.get_or_lease(key, noted).await {
                 Ok(L2Read::Hit(document)) => {
                     self.l2_stats.request(key.kind(), Outcome::hit(document.is_some()));
                     return L2Lookup::Hit(document);
@@ -349,7 +351,7 @@ impl FlightGuard {
         &self,
         load: impl Future<Output = Result<Option<K::Value>, LoadError>>,
     ) -> (FlightResult, Option<Lease>) {
-        let (lease, hit) = match self.cache.read_l2(&self.key).await {
+        let (lease, hit) = match self.cache.read_l2(&self.key, self.began).await {
             L2Lookup::Hit(document) => (None, Some(Cached::Document(document))),
             L2Lookup::Leased(lease) => (Some(lease), None),
             L2Lookup::Nothing => (None, None),

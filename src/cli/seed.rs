@@ -38,11 +38,14 @@ impl Command {
         let files = read(self.files)?;
         let process = (telemetry.instance_id.as_str(), staleness_bound);
         let core = Core::build(&database, redis.as_ref(), &Cache::NONE, process).await?;
-        if let Some(l2) = &core.l2
-            && let Err(error) = l2.connect().await
-        {
-            let error = chain(&error);
-            tracing::warn!(error, "Redis is out of reach; replicas learn of this by other sources");
+        if let Some(l2) = &core.l2 {
+            match l2.connect().await {
+                Ok(link) => link.leave_untrusted(),
+                Err(error) => tracing::warn!(
+                    error = chain(&error),
+                    "Redis is out of reach; replicas learn of this by other sources"
+                ),
+            }
         }
         let loaded = load_all(&core, files).await;
         // Also after a failure: what was committed before it has to be told.

@@ -47,6 +47,9 @@ pub enum Unknown {
     /// The log does not reach back to the marker, or is not the marker's.
     #[error("the log does not go on from Redis' marker: {0}")]
     Log(Restart),
+    /// A change that the marker does not see names no keys: it may be about any.
+    #[error("a table was emptied since Redis' marker was written")]
+    Reset,
 }
 
 /// Decides how a new connection is introduced: by the marker that was read over it, and the head of

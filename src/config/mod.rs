@@ -20,7 +20,7 @@ pub use self::database::Database;
 pub use self::feed::Feed;
 pub use self::given::Mistakes;
 pub use self::http::Http;
-pub use self::redis::Redis;
+pub use self::redis::{Redis, RedisServer};
 pub use self::telemetry::{LogFormat, Telemetry};
 
 /// What `serve` was given.

@@ -11,9 +11,10 @@ use super::given::Given;
 #[command(next_help_heading = "Redis")]
 #[group(skip)]
 pub(super) struct Options {
-    /// redis://[user:password@]host[:6379][/0]: a cache shared by replicas, and the fastest way to
-    /// tell them of a change. Needs Redis 7 or newer, and Postgres. Without it replicas cache in
-    /// memory alone
+    /// redis://[user:password@]host[:6379][/0], or, where sentinels know which server is the master,
+    /// redis+sentinel://[user:password@]host[:26379][,host…]/master-name[/0]: a cache shared by
+    /// replicas, and the fastest way to tell them of a change. Needs Redis 7 or newer, and Postgres.
+    /// Without it replicas cache in memory alone
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<Given>,
 
@@ -32,24 +33,39 @@ pub(super) struct Options {
 /// The shared cache and the fast bus.
 #[derive(Debug, Clone)]
 pub struct Redis {
-    /// The URL, password included.
-    pub url: SecretString,
+    /// Where it is.
+    pub server: RedisServer,
     /// Stands before every key and channel.
     pub prefix: String,
 }
 
+/// Where the server is. URLs are of the form `redis://`, passwords included.
+#[derive(Debug, Clone)]
+pub enum RedisServer {
+    /// Here.
+    At(SecretString),
+    /// Where one of its sentinels says.
+    Sentinels {
+        /// Each with the credentials and the database number that the *server* is used with.
+        urls: Vec<SecretString>,
+        /// What the sentinels call it.
+        master: String,
+    },
+}
+
+const SENTINEL_PORT: u16 = 26379;
 const PREFIX_ACCEPTS: &str = "must be at most 64 visible ASCII characters";
 
 impl Options {
     pub fn validate(self, mistakes: &mut Mistakes) -> Option<Redis> {
         let prefix = mistakes.parsed("REDIS_PREFIX", &self.redis_prefix, PREFIX_ACCEPTS, prefix);
         let url = mistakes.text("REDIS_URL", self.redis_url.as_ref()?)?.trim();
-        match refusal(url) {
-            Some(refusal) => {
+        match server(url) {
+            Err(refusal) => {
                 mistakes.note("REDIS_URL", refusal);
                 None
             }
-            None => Some(Redis { url: url.to_owned().into(), prefix: prefix? }),
+            Ok(server) => Some(Redis { server, prefix: prefix? }),
         }
     }
 }
@@ -59,25 +75,48 @@ fn prefix(text: &str) -> Option<String> {
     valid.then(|| text.to_owned())
 }
 
-/// What is wrong with a URL.
-fn refusal(text: &str) -> Option<&'static str> {
-    let scheme = text.split(':').next().unwrap_or_default();
-    let hosts = text.rsplit('@').next().unwrap_or_default();
-    if scheme.contains("cluster") || hosts.contains(',') {
-        Some(
-            "is a Redis Cluster; its client reconnects beneath the check that cached entries can be trusted, so it is not supported: use a single server",
-        )
-    } else if scheme.contains("sentinel") {
-        Some("is a Sentinel, which this version does not support yet: use redis://host:port")
-    } else if scheme == "rediss" {
-        Some("asks for TLS, which this version does not support yet: use redis://host:port")
-    } else if scheme != "redis" || !is_understood(text) {
-        Some(
-            "must be redis://[user:password@]host[:port][/database]; in a password, / ? # % are written %2F %3F %23 %25",
-        )
-    } else {
-        None
+const CLUSTER: &str = "is a Redis Cluster, whose client connects elsewhere whenever keys move; what is cached is believed on one unbroken connection alone, so it is not supported: use a single server, or sentinels";
+const TLS: &str = "asks for TLS, which this version does not support yet: use redis://host:port";
+const SENTINELS: &str = "must name sentinels as redis+sentinel://[user:password@]host[:26379][,host…]/master-name[/database]";
+const ACCEPTS: &str = "must be redis://[user:password@]host[:port][/database] or redis+sentinel://[user:password@]host[:26379][,host…]/master-name[/database]; in a password, / ? # % are written %2F %3F %23 %25";
+
+/// The server, or what is wrong with the URL.
+fn server(text: &str) -> Result<RedisServer, &'static str> {
+    let (scheme, rest) = text.split_once("://").unwrap_or((text, ""));
+    let parameters = text.rsplit_once('?').map_or("", |(_, parameters)| parameters);
+    let is_cluster = scheme.contains("cluster") || parameters.contains("cluster=");
+    match scheme {
+        _ if is_cluster => Err(CLUSTER),
+        "redis" if rest.rsplit('@').next().is_some_and(|hosts| hosts.contains(',')) => Err(CLUSTER),
+        "redis" if is_understood(text) => Ok(RedisServer::At(text.into())),
+        "redis+sentinel" => sentinels(rest).ok_or(ACCEPTS),
+        _ if scheme.starts_with("rediss") => Err(TLS),
+        _ if scheme.contains("sentinel") => Err(SENTINELS),
+        _ => Err(ACCEPTS),
     }
+}
+
+/// `[user:password@]host[:port][,host[:port]…]/master-name[/database]`
+fn sentinels(text: &str) -> Option<RedisServer> {
+    let (authority, path) = text.split_once('/')?;
+    let (master, database) = path.split_once('/').unwrap_or((path, "0"));
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if master.is_empty() || !master.chars().all(is_name) {
+        return None;
+    }
+    let (user, hosts) = match authority.rsplit_once('@') {
+        Some((user, hosts)) => (format!("{user}@"), hosts),
+        None => (String::new(), authority),
+    };
+    let url = |host: &str| {
+        let mut url = Url::parse(&format!("redis://{user}{host}/{database}")).ok()?;
+        if url.port().is_none() {
+            url.set_port(Some(SENTINEL_PORT)).ok()?;
+        }
+        is_understood(url.as_str()).then(|| SecretString::from(String::from(url)))
+    };
+    let urls = hosts.split(',').map(url).collect::<Option<_>>()?;
+    Some(RedisServer::Sentinels { urls, master: master.to_owned() })
 }
 
 /// Whether the driver understands all of it. What follows a `?` or a `#` may be the end of a

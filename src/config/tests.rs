@@ -86,9 +86,50 @@ fn redis_needs_postgres_and_one_server() {
     assert!(mistake(&["--redis-url", "redis://h"]).contains("needs Postgres"));
     assert!(mistake(&with("redis-cluster://h")).contains("Cluster"));
     assert!(mistake(&with("redis://a:1,b:2")).contains("Cluster"));
-    assert!(mistake(&with("redis-sentinel://h")).contains("Sentinel"));
+    assert!(mistake(&with("redis+cluster://a:1,b:2")).contains("Cluster"));
+    assert!(mistake(&with("redis://a:1?cluster=true")).contains("Cluster"));
+    assert!(mistake(&with("redis-sentinel://h/m")).contains("redis+sentinel://"));
     assert!(mistake(&with("rediss://h")).contains("TLS"));
+    assert!(mistake(&with("rediss+sentinel://h/m")).contains("TLS"));
     assert!(mistake(&with("http://h")).contains("redis://"));
+}
+
+#[test]
+fn sentinels_are_several_and_lead_to_one_master() {
+    let with = |url| {
+        let redis = ["--database-url", "postgres://h/d", "--redis-url", url];
+        validate(&redis).map(|config| match config.redis.unwrap().server {
+            RedisServer::Sentinels { urls, master } => {
+                let urls = urls.iter().map(|url| url.expose_secret().to_owned());
+                (urls.collect::<Vec<_>>().join(" "), master)
+            }
+            RedisServer::At(_) => panic!("{url}"),
+        })
+    };
+    for (url, urls, master) in [
+        ("redis+sentinel://h/mymaster", "redis://h:26379/0", "mymaster"),
+        (
+            "redis+sentinel://u:p%2F,q@a:1,[::1],b.c/m-1/2",
+            "redis://u:p%2F,q@a:1/2 redis://u:p%2F,q@[::1]:26379/2 redis://u:p%2F,q@b.c:26379/2",
+            "m-1",
+        ),
+    ] {
+        assert_eq!(with(url).unwrap(), (urls.to_owned(), master.to_owned()), "{url}");
+    }
+    for url in [
+        "redis+sentinel://h",
+        "redis+sentinel://h/",
+        "redis+sentinel:///m",
+        "redis+sentinel://a,,b/m",
+        "redis+sentinel://h/m/n",
+        "redis+sentinel://h/m/0?x=1",
+        "redis+sentinel://h:port/m",
+        "redis+sentinel://u:hunter2/@h/m",
+        "redis+sentinel://u:hunter2@/m",
+    ] {
+        let told = with(url).unwrap_err();
+        assert!(told.contains("redis+sentinel://") && !told.contains("hunter2"), "{url}: {told}");
+    }
 }
 
 #[test]

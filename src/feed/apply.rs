@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use metrics::{Counter, Histogram};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::acknowledgements_of;
-use super::recent::{Fingerprint, Recent};
+use super::recent::{Fingerprint, Generation, Recent};
 use super::wire::{Acknowledgement, Message};
+use crate::cache::l2::L2Error;
 use crate::cache::{EvictedBy, Tiered};
+use crate::coherence::{Application, Step};
 use crate::domain::{CacheKey, Change, ChangeKind};
 use crate::telemetry::metrics::{
     CHANGE_PROPAGATION, CHANGES_DUPLICATE, CHANGES_RECEIVED, counter_of, histogram_of,
@@ -39,6 +41,38 @@ impl Owed {
     }
 }
 
+/// What changes are about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Touched {
+    /// These keys.
+    Keys(Vec<CacheKey>),
+    /// Any key: a table was emptied.
+    Everything,
+}
+
+impl Touched {
+    pub fn by<'a>(changes: impl Iterator<Item = &'a Change>) -> Self {
+        let mut keys = BTreeSet::new();
+        for change in changes {
+            if change.kind == ChangeKind::Reset {
+                return Self::Everything;
+            }
+            keys.extend(&change.keys);
+        }
+        Self::Keys(keys.into_iter().cloned().collect())
+    }
+}
+
+/// It is not known what L2 holds.
+struct Unrevoked;
+
+impl From<L2Error> for Unrevoked {
+    /// The connection that failed has said so, and is gone.
+    fn from(_: L2Error) -> Self {
+        Self
+    }
+}
+
 struct SourceStats {
     received: Counter,
     duplicate: Counter,
@@ -53,6 +87,7 @@ pub struct Applier {
     last_seq: AtomicI64,
     poll_wanted: Notify,
     is_to_show: AtomicBool,
+    is_following: watch::Sender<bool>,
     origin: String,
     database: RwLock<Arc<str>>,
     stats: [SourceStats; 4],
@@ -77,6 +112,7 @@ impl Applier {
             last_seq: AtomicI64::new(0),
             poll_wanted: Notify::new(),
             is_to_show: AtomicBool::new(false),
+            is_following: watch::Sender::new(false),
             origin,
             database: RwLock::new(database.into()),
             stats,
@@ -164,10 +200,9 @@ impl Applier {
     }
 
     /// Applies changes. `revoked_on` names the Redis server on which their writer revoked the keys.
+    /// Returns the Redis server on which they have been revoked here.
     ///
-    /// The order is the protocol's: L2 is revoked before the L1 eviction that counts, else a load
-    /// in between would bring the old value from L2 back into L1. Returns the Redis server on which
-    /// the keys have been revoked here.
+    /// The order is the protocol's: see [`Application`].
     pub async fn apply(
         &self,
         changes: &[Change],
@@ -192,49 +227,72 @@ impl Applier {
             // No message of them has come here. Their writers wait for this replica's row.
             self.show();
         }
-        let server = if new.iter().any(|(change, _)| change.kind == ChangeKind::Reset) {
+        let touched = Touched::by(new.iter().map(|(change, _)| *change));
+        if touched == Touched::Everything {
             tracing::warn!("a table was emptied; dropping everything that is cached");
-            if let Some(l2) = self.cache.l2() {
-                // On failure the next connection begins an epoch.
-                drop(l2.begin_epoch().await);
+        }
+        let connected_to = self.cache.l2().and_then(|l2| l2.server_identity());
+        let mut application = Application::begin(revoked_on, connected_to.as_deref());
+        let mut server = None;
+        while application.step() != Step::Done {
+            match application.step() {
+                Step::EvictEarly | Step::Evict => self.evict(&touched, source),
+                Step::Revoke => match self.revoke(&touched, source).await {
+                    Ok(on) => server = on,
+                    Err(Unrevoked) => {
+                        application.failed();
+                        continue;
+                    }
+                },
+                Step::DropConnection => self.disconnect(),
+                Step::Record => self.record(&new, began, stats),
+                // The caller's: it knows who waits for it.
+                Step::Acknowledge | Step::Done => {}
             }
-            self.cache.clear(source);
-            None
-        } else {
-            let keys: BTreeSet<&CacheKey> =
-                new.iter().flat_map(|(change, _)| &change.keys).collect();
-            let keys: Vec<CacheKey> = keys.into_iter().cloned().collect();
-            // Ahead of the round trip to Redis, to save its time in staleness.
-            self.cache.evict(&keys, source);
-            let server = self.revoke(&keys, source, revoked_on).await;
-            self.cache.evict(&keys, source);
-            server
-        };
-        let now = Timestamp::now();
-        let mut recent = self.recent();
-        for (change, mark) in new {
-            // Only now: a duplicate may be skipped because of this record.
-            recent.insert(began, mark);
-            let age = now.duration_since(change.occurred_at);
-            stats.propagation.record(age.as_secs_f64().max(0.0));
+            application.done();
         }
         server
     }
 
+    fn evict(&self, touched: &Touched, source: EvictedBy) {
+        match touched {
+            Touched::Keys(keys) => self.cache.evict(keys, source),
+            Touched::Everything => self.cache.clear(source),
+        }
+    }
+
+    /// Revokes in L2, and says on which server; on none where there is no connection any more.
     async fn revoke(
         &self,
-        keys: &[CacheKey],
+        touched: &Touched,
         source: EvictedBy,
-        revoked_on: Option<&str>,
-    ) -> Option<String> {
-        let l2 = self.cache.l2()?;
-        if revoked_on.is_some() && revoked_on == l2.server_identity().as_deref() {
-            return None;
+    ) -> Result<Option<String>, Unrevoked> {
+        let Some(l2) = self.cache.l2() else { return Ok(None) };
+        // What can't be named can't be revoked. The connection goes, as after a revocation that
+        // failed, and the next one begins a new epoch: it finds the reset in the log.
+        let Touched::Keys(keys) = touched else { return Err(Unrevoked) };
+        let revoked = l2.revoke(keys).await?;
+        Ok(revoked.map(|revoked| {
+            self.cache.count_revoked(keys, &revoked.removed, source);
+            revoked.server
+        }))
+    }
+
+    fn record(&self, applied: &[(&Change, Fingerprint)], began: Generation, stats: &SourceStats) {
+        let now = Timestamp::now();
+        let mut recent = self.recent();
+        for (change, mark) in applied {
+            recent.insert(began, *mark);
+            let age = now.duration_since(change.occurred_at);
+            stats.propagation.record(age.as_secs_f64().max(0.0));
         }
-        // On failure the connection, and the trust in what it shows, is gone before L1 is evicted.
-        let revoked = l2.revoke(keys).await.ok()??;
-        self.cache.count_revoked(keys, &revoked.removed, source);
-        Some(revoked.server)
+    }
+
+    /// Drops the connection to L2, and with it the trust in what L2 holds.
+    pub(super) fn disconnect(&self) {
+        if let Some(l2) = self.cache.l2() {
+            l2.disconnect();
+        }
     }
 
     /// Follows the log of this database from now on. All that is cached is dropped: nobody knows
@@ -242,11 +300,28 @@ impl Applier {
     pub(super) fn start_over(&self, database: &str) {
         *self.database.write().unwrap_or_else(PoisonError::into_inner) = database.into();
         if let Some(l2) = self.cache.l2() {
-            l2.start_over(database);
+            l2.follow(database);
         }
         self.cache.clear(EvictedBy::Poll);
         self.recent().clear();
         self.last_seq.store(0, Ordering::Relaxed);
+    }
+
+    /// Notes whether the log is followed: there is a cursor, and the poll finds whatever is
+    /// committed after it.
+    pub(super) fn set_following(&self, is_following: bool) {
+        self.is_following.send_replace(is_following);
+    }
+
+    /// Whether the log is followed.
+    pub(super) fn is_following(&self) -> bool {
+        *self.is_following.borrow()
+    }
+
+    /// Returns once the log is followed.
+    pub(super) async fn following(&self) {
+        // The sender is `self`, so it does not end before this.
+        drop(self.is_following.subscribe().wait_for(|is_following| *is_following).await);
     }
 
     /// Has the poll run at once.

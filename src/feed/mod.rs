@@ -11,6 +11,7 @@ mod apply;
 mod barrier;
 mod census;
 mod intake;
+mod link;
 mod notify;
 mod poll;
 mod proof;
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub use self::apply::Applier;
 pub use self::barrier::{Barriers, Coherence, Committed};
 pub use self::census::CensusTask;
+pub use self::link::LinkTask;
 pub use self::notify::{ListenTask, NotifyQueue, NotifyTask, notify_queue};
 pub use self::poll::{PollTask, prune};
 pub use self::proof::Proof;
@@ -51,23 +53,31 @@ const HEARTBEAT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Waits before another attempt to connect: longer each time, with jitter, so that replicas do not
 /// come back in step.
-struct Backoff(Duration);
+struct Backoff {
+    first: Duration,
+    next: Duration,
+    longest: Duration,
+}
 
 impl Backoff {
     const fn new() -> Self {
-        Self(FIRST_BACKOFF)
+        Self::between(FIRST_BACKOFF, LONGEST_BACKOFF)
+    }
+
+    const fn between(first: Duration, longest: Duration) -> Self {
+        Self { first, next: first, longest }
     }
 
     /// Begins anew after a connection that has lasted; one that is lost at once counts as a failure.
     fn reset_after(&mut self, lasted: Duration) {
         if lasted > HEARTBEAT {
-            self.0 = FIRST_BACKOFF;
+            self.next = self.first;
         }
     }
 
     async fn wait(&mut self) {
-        tokio::time::sleep(self.0.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-        self.0 = (self.0 * 2).min(LONGEST_BACKOFF);
+        tokio::time::sleep(self.next.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        self.next = (self.next * 2).min(self.longest);
     }
 }
 

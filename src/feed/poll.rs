@@ -2,7 +2,7 @@
 //!
 //! One round: renew this replica's row in the database, with what it has applied so far; then read
 //! the log; apply all that it holds; and only then move the deadline, counted from the round's
-//! beginning.
+//! beginning. Then, now and then, Redis is told how far everything is revoked there.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,12 +12,15 @@ use tokio_util::sync::CancellationToken;
 use super::apply::BATCH;
 use super::{Applier, Proof, connected};
 use crate::cache::{EvictedBy, clock};
-use crate::coherence::{Bound, Cursor, Fence, Restart, Snapshot};
+use crate::coherence::{Bound, Cursor, Fence, Restart, Snapshot, Start, StartStep};
 use crate::store::{Store, StoreResult};
 use crate::telemetry::logging::chain;
 
 /// Polls that pushes ask for keep at least this distance.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+/// How often the marker in Redis moves. Whoever connects revokes what it does not see: one that is
+/// so much behind costs a second's changes, and one at each poll would be a write at each.
+const MARK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long to try to take this replica's row out of the table when it stops.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -26,8 +29,10 @@ pub struct PollTask {
     store: Arc<dyn Store>,
     applier: Arc<Applier>,
     interval: Duration,
-    cursor: Cursor,
+    /// None while the replica begins, or begins anew.
+    cursor: Option<Cursor>,
     fence: Fence,
+    marked: Option<Instant>,
     proof: Arc<Proof>,
     failing: bool,
 }
@@ -44,17 +49,19 @@ impl PollTask {
         interval: Duration,
         bound: Duration,
     ) -> StoreResult<Self> {
-        let mut fence = Fence::new(Bound::of(bound));
-        let (began, renewal) = (Instant::now(), fence.begin(clock::now()));
-        store.renew(applier.origin(), &Snapshot::up_to(0), bound).await?;
-        let renewed = renewal.committed();
-        let cursor = Cursor::starting_at(store.log_head().await?);
-        // Nothing is cached yet.
-        fence.complete(renewed);
-        applier.cache().serving().set_deadline(fence.deadline());
+        let mut task = Self {
+            store,
+            applier,
+            interval,
+            cursor: None,
+            fence: Fence::new(Bound::of(bound)),
+            marked: None,
+            proof: Arc::new(Proof::begun_at(Instant::now())),
+            failing: false,
+        };
+        task.start().await?;
         connected(EvictedBy::Poll, true);
-        let proof = Arc::new(Proof::begun_at(began));
-        Ok(Self { store, applier, interval, cursor, fence, proof, failing: false })
+        Ok(task)
     }
 
     /// The age of what this task has proven.
@@ -95,30 +102,41 @@ impl PollTask {
 
     /// See the head of this file.
     async fn round(&mut self) -> StoreResult<()> {
+        let Some(cursor) = &self.cursor else { return self.start().await };
         let renewal = self.fence.begin(clock::now());
-        let bound = self.fence.bound().bound;
-        self.store.renew(self.applier.origin(), self.cursor.snapshot(), bound).await?;
+        self.store.renew(self.applier.origin(), cursor.snapshot(), self.bound()).await?;
         let renewed = renewal.committed();
-        self.poll().await?;
-        // After a start-over this one comes to nothing.
+        if let Err(restart) = self.poll().await? {
+            return self.start_over(restart).await;
+        }
         self.fence.complete(renewed);
-        self.applier.cache().serving().set_deadline(self.fence.deadline());
+        self.set_deadline();
+        self.mark().await;
         Ok(())
+    }
+
+    fn bound(&self) -> Duration {
+        self.fence.bound().bound
+    }
+
+    fn set_deadline(&self) {
+        self.applier.cache().serving().set_deadline(self.fence.deadline());
     }
 
     fn close(&mut self) {
         self.fence.close();
-        self.applier.cache().serving().set_deadline(self.fence.deadline());
+        self.set_deadline();
     }
 
-    /// Applies every change since the cursor, then moves it.
-    async fn poll(&mut self) -> StoreResult<()> {
+    /// Applies every change since the cursor, then moves it; unless the log does not go on there.
+    async fn poll(&mut self) -> StoreResult<Result<(), Restart>> {
+        let Some(cursor) = &mut self.cursor else { return Ok(Ok(())) };
         let mut page = None;
         loop {
-            let read = self.store.log_since(self.cursor.snapshot(), page.as_ref()).await?;
+            let read = self.store.log_since(cursor.snapshot(), page.as_ref()).await?;
             // Of every page: between two of them the log may be pruned, or the server replaced.
-            if let Err(restart) = self.cursor.continues_at(&read.head) {
-                return self.start_over(restart).await;
+            if let Err(restart) = cursor.continues_at(&read.head) {
+                return Ok(Err(restart));
             }
             for changes in read.changes.chunks(BATCH) {
                 self.applier.apply(changes, EvictedBy::Poll, None).await;
@@ -128,26 +146,70 @@ impl PollTask {
             }
             page = read.next;
             if page.is_none() {
-                self.cursor.advance(read.head.snapshot);
-                return Ok(());
+                cursor.advance(read.head.snapshot);
+                return Ok(Ok(()));
             }
+        }
+    }
+
+    /// Moves the marker in Redis to the cursor, where the connection is trusted. The deadline has
+    /// moved by then, and nobody waits.
+    async fn mark(&mut self) {
+        let (Some(l2), Some(cursor)) = (self.applier.cache().l2(), &self.cursor) else { return };
+        if self.marked.is_some_and(|marked| marked.elapsed() < MARK_INTERVAL) {
+            return;
+        }
+        // A failure drops the connection, which is logged there.
+        if l2.advance_marker(cursor).await.is_ok() {
+            self.marked = Some(Instant::now());
         }
     }
 
     /// Begins anew, for nobody knows what changed in between.
     async fn start_over(&mut self, why: Restart) -> StoreResult<()> {
-        self.close();
         let reason = format!("the change log does not go on where it was left: {why}");
         tracing::error!(reason, "starting over");
-        let renewal = self.fence.begin(clock::now());
-        let bound = self.fence.bound().bound;
-        self.store.renew(self.applier.origin(), &Snapshot::up_to(0), bound).await?;
-        let renewed = renewal.committed();
-        // The new baseline first: a change between it and the drop is in the next poll.
-        let head = self.store.log_head().await?;
-        self.applier.start_over(&head.identity.database);
-        self.cursor = Cursor::starting_at(head);
-        self.fence.complete(renewed);
+        self.start().await
+    }
+
+    /// Begins, in the order of the protocol: see [`Start`]. What fails is done again at the next
+    /// round, with all that comes before it: until then there is no cursor to go on from.
+    async fn start(&mut self) -> StoreResult<()> {
+        let (mut start, mut renewed, mut baseline) = (Start::begin(), None, None);
+        while start.step() != StartStep::Done {
+            match start.step() {
+                StartStep::Fence => {
+                    self.cursor = None;
+                    self.applier.set_following(false);
+                    self.close();
+                }
+                StartStep::Disconnect => self.applier.disconnect(),
+                StartStep::Register => {
+                    let renewal = self.fence.begin(clock::now());
+                    let nothing = Snapshot::up_to(0);
+                    self.store.renew(self.applier.origin(), &nothing, self.bound()).await?;
+                    renewed = Some(renewal.committed());
+                }
+                StartStep::Baseline => {
+                    baseline = Some(Cursor::starting_at(self.store.log_head().await?));
+                }
+                StartStep::Clear => {
+                    if let Some(baseline) = &baseline {
+                        self.applier.start_over(&baseline.identity().database);
+                    }
+                }
+                StartStep::Unfence => {
+                    if let Some(renewed) = renewed.take() {
+                        self.fence.complete(renewed);
+                        self.set_deadline();
+                    }
+                }
+                StartStep::Done => {}
+            }
+            start.done();
+        }
+        self.cursor = baseline;
+        self.applier.set_following(true);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use super::intake::{Intake, intake};
 use super::{Applier, Backoff, Barriers, CHANNEL, HEARTBEAT, HEARTBEAT_PATIENCE};
 use super::{acknowledgements_of, connected};
 use crate::cache::EvictedBy;
-use crate::cache::l2::L2;
+use crate::cache::l2::{L2, L2Error, Subscriber};
 use crate::telemetry::logging::chain;
 
 /// Stays subscribed, and has applied what arrives.
@@ -37,13 +37,17 @@ impl SubscribeTask {
         loop {
             let subscribed = tokio::time::timeout(HEARTBEAT_PATIENCE, self.subscribe()).await;
             let failure = match subscribed {
-                Ok(Ok((sink, stream))) => {
+                Ok(Ok((sink, stream, server))) => {
                     said = false;
                     connected(EvictedBy::Redis, true);
                     // What was published while nobody listened is in the log.
                     self.applier.want_poll();
                     let since = Instant::now();
-                    self.listen(sink, stream, &intake).await;
+                    tokio::select! {
+                        () = self.listen(sink, stream, &intake) => {}
+                        // Nobody publishes there any more, whether it answers or not.
+                        () = self.l2.has_left(&server) => {}
+                    }
                     self.applier.want_poll();
                     backoff.reset_after(since.elapsed());
                     tracing::warn!("Redis subscription lost; changes arrive by the other sources");
@@ -63,13 +67,15 @@ impl SubscribeTask {
         }
     }
 
-    /// Returns once the server has confirmed the subscription.
-    async fn subscribe(&self) -> redis::RedisResult<(PubSubSink, PubSubStream)> {
-        let (mut sink, stream) = self.l2.client().get_async_pubsub().await?.split();
+    /// Subscribes on the server that this replica is connected to, and says which. Returns once it
+    /// has confirmed the subscription.
+    async fn subscribe(&self) -> Result<(PubSubSink, PubSubStream, String), L2Error> {
+        let Subscriber { connection, server } = self.l2.subscriber().await?;
+        let (mut sink, stream) = connection.split();
         let acknowledgements = acknowledgements_of(self.applier.origin());
         let channels = [CHANNEL, &acknowledgements].map(|name| self.l2.channel(name));
-        sink.subscribe(&channels).await?;
-        Ok((sink, stream))
+        sink.subscribe(&channels).await.map_err(L2Error::Redis)?;
+        Ok((sink, stream, server))
     }
 
     fn take(&self, message: &redis::Msg, intake: &Intake) {

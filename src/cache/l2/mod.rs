@@ -4,28 +4,35 @@
 //! else is there; a fill stores only if its very lease is still in place. So a value that was read
 //! before an eviction is never stored after it.
 //!
-//! Redis may lose evictions: by a restart from a snapshot, a failover, a partition. Therefore every
-//! connection begins a new shared *epoch*, and an entry of another epoch is a miss. And a connection
-//! is used until its first failure: after one nobody knows what arrived. Then it is dropped, and the
-//! cache does without until the supervisor has made another.
+//! Redis may lose evictions: by a restart from a snapshot, a failover, a partition. So nothing is
+//! believed of a server, only of one connection to it: see [`crate::coherence::Trust`]. And a
+//! connection is used until its first failure: after one nobody knows what arrived. Then it is
+//! dropped, and the cache does without until `feed::LinkTask` has made and introduced another.
 
 mod codec;
+mod link;
+mod marker;
 mod scripts;
 mod session;
+mod source;
 mod supervise;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use self::session::Session;
 use super::Document;
+use crate::coherence::{Cursor, Epoch};
 use crate::domain::CacheKey;
 use crate::telemetry::logging::chain;
 
+pub use self::link::Link;
+pub use self::marker::Found;
 pub use self::scripts::Lease;
-pub use self::session::connect_info;
+pub use self::source::Source;
 
 /// What a request is ready to wait for Redis; then it goes to the database.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(100);
@@ -44,6 +51,12 @@ pub enum L2Error {
     /// The server at the other end is not the one that it was.
     #[error("the Redis server has become another one")]
     OtherServer,
+    /// Somebody has begun another epoch on the server.
+    #[error("another epoch has begun in Redis")]
+    OtherEpoch,
+    /// A sentinel does not know where the server is.
+    #[error("the sentinel does not tell where the master is")]
+    Sentinel(#[source] redis::RedisError),
     /// It answered with an error.
     #[error("Redis failed")]
     Redis(#[source] redis::RedisError),
@@ -61,41 +74,38 @@ pub enum L2Read {
 }
 
 /// The Redis tier: at most one connection at a time.
-#[derive(Debug)]
 pub struct L2 {
-    client: redis::Client,
+    source: Source,
     prefix: String,
-    current: Mutex<Current>,
-    lost: Notify,
+    marker_key: Mutex<String>,
+    current: watch::Sender<Option<Arc<Session>>>,
 }
 
-/// What is followed, and the connection on which it is. They change together: a connection's epoch
-/// is that of one database.
-#[derive(Debug)]
-struct Current {
-    epoch_key: String,
-    session: Option<Arc<Session>>,
+impl fmt::Debug for L2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("L2").field("source", &self.source).finish_non_exhaustive()
+    }
 }
 
 impl L2 {
-    /// A tier on this server; [`L2::supervise`] connects it. `prefix` stands before every key.
-    /// Entries of another `database` are misses, should two share a prefix.
+    /// A tier on this server. `prefix` stands before every key. Entries of another `database` are
+    /// misses, should two share a prefix.
     #[must_use]
-    pub fn new(client: redis::Client, prefix: &str, database: &str) -> Self {
-        let current = Current { epoch_key: epoch_key(prefix, database), session: None };
-        Self { client, prefix: prefix.to_owned(), current: current.into(), lost: Notify::new() }
+    pub fn new(source: Source, prefix: &str, database: &str) -> Self {
+        let marker_key = marker_key(prefix, database).into();
+        let current = watch::Sender::new(None);
+        Self { source, prefix: prefix.to_owned(), marker_key, current }
     }
 
-    /// Drops the connection, for nobody knows what was missed, and serves `database` from the next
-    /// one on.
-    pub fn start_over(&self, database: &str) {
-        let mut current = self.current();
-        current.epoch_key = epoch_key(&self.prefix, database);
-        let dropped = current.session.take();
-        drop(current);
-        if dropped.is_some() {
-            self.lost.notify_one();
-        }
+    /// The database of whose entries the marker speaks from now on.
+    pub fn follow(&self, database: &str) {
+        let mut key = self.marker_key.lock().unwrap_or_else(PoisonError::into_inner);
+        *key = marker_key(&self.prefix, database);
+    }
+
+    /// Drops the connection, and with it the trust in what Redis holds.
+    pub fn disconnect(&self) {
+        self.replace(None);
     }
 
     /// Whether there is a connection that has not failed yet, and that is trusted.
@@ -110,14 +120,17 @@ impl L2 {
         self.session().map(|session| session.server.clone())
     }
 
-    /// Looks `key` up, and takes the lease where there is nothing.
+    /// Looks `key` up, and takes the lease where there is nothing, for a load that has `noted` the
+    /// key's epoch in L1.
     ///
     /// # Errors
-    /// Redis is out of reach: do without.
-    pub async fn get_or_lease(&self, key: &CacheKey) -> Result<L2Read, L2Error> {
-        let session = self.trusted()?;
-        let names = (self.name(key), session.epoch_key.as_str());
-        self.bounded(&session, scripts::get_or_lease(session.connection(), names)).await
+    /// Redis is out of reach, or not trusted: do without.
+    pub async fn get_or_lease(&self, key: &CacheKey, noted: Epoch) -> Result<L2Read, L2Error> {
+        let session = self.session().ok_or(L2Error::Off)?;
+        let epoch = session.trust().checked_after(noted).map(str::to_owned);
+        let epoch = epoch.ok_or(L2Error::Off)?;
+        let read = scripts::get_or_lease(session.connection(), self.name(key), epoch);
+        self.bounded(&session, read).await
     }
 
     /// Stores what was loaded under `lease`; says whether the lease still stood.
@@ -151,26 +164,29 @@ impl L2 {
     }
 
     /// Revokes values and leases, and says on which server, and of each key whether a value was
-    /// there. Without a connection there is nothing to revoke: `None`, for the next one begins its
-    /// epoch later than this.
+    /// there. Without a connection there is nothing to revoke: `None`, for the next one is not
+    /// trusted before all is revoked on it that was committed until it was made.
     ///
     /// # Errors
     /// It is not known what was revoked. The connection has been dropped, and trust with it.
     pub async fn revoke(&self, keys: &[CacheKey]) -> Result<Option<Revoked>, L2Error> {
         let Some(session) = self.session() else { return Ok(None) };
-        let names = keys.iter().map(|key| self.name(key)).collect();
-        let revoke = scripts::revoke(session.connection(), names, &session.epoch_key);
-        let removed = self.bounded(&session, revoke).await?;
+        let removed = self.revoke_over(&session, keys).await?;
         Ok(Some(Revoked { server: session.server.clone(), removed }))
     }
 
-    /// Makes every entry a miss, at a cost that does not depend on their number.
+    /// Says in Redis that all changes which `cursor` sees are revoked there, if the connection is
+    /// trusted: then those that were committed before it was introduced are, and since then each
+    /// was revoked over it, or on this very server by its writer, or the connection would be gone.
     ///
     /// # Errors
-    /// Redis is out of reach; its next connection begins a new epoch anyway.
-    pub async fn begin_epoch(&self) -> Result<(), L2Error> {
-        let Some(session) = self.session() else { return Ok(()) };
-        self.bounded(&session, session.begin_epoch()).await
+    /// Redis is out of reach, or not trusted; the marker stays where it is.
+    pub async fn advance_marker(&self, cursor: &Cursor) -> Result<(), L2Error> {
+        let session = self.session().ok_or(L2Error::Off)?;
+        let marker = session.trust().marker(cursor).ok_or(L2Error::Off)?;
+        let key = self.marker_key();
+        let advance = scripts::advance_marker(session.connection(), &key, &marker);
+        self.bounded(&session, advance).await
     }
 
     /// Publishes a message.
@@ -190,26 +206,55 @@ impl L2 {
         format!("{}{channel}", self.prefix)
     }
 
-    /// The client, for connections of other uses.
-    #[must_use]
-    pub const fn client(&self) -> &redis::Client {
-        &self.client
+    /// A connection for subscriptions, to the server that the present connection leads to.
+    ///
+    /// # Errors
+    /// Redis is out of reach.
+    pub async fn subscriber(&self) -> Result<Subscriber, L2Error> {
+        let session = self.session().ok_or(L2Error::Off)?;
+        let connect = async { redis::Client::open(session.at.clone())?.get_async_pubsub().await };
+        let connection = connect.await.map_err(L2Error::Redis)?;
+        Ok(Subscriber { connection, server: session.server.clone() })
+    }
+
+    /// Returns once this replica is connected to another server than this one. (One that was
+    /// demoted may keep its connections, and nobody publishes there any more.)
+    pub async fn has_left(&self, server: &str) {
+        let elsewhere = |current: &Option<Arc<Session>>| {
+            current.as_ref().is_some_and(|session| session.server != server)
+        };
+        // The sender is `self`, so it does not end before this.
+        drop(self.current.subscribe().wait_for(elsewhere).await);
     }
 
     fn name(&self, key: &CacheKey) -> String {
         format!("{}{key}", self.prefix)
     }
 
-    fn current(&self) -> MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn marker_key(&self) -> String {
+        self.marker_key.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn session(&self) -> Option<Arc<Session>> {
-        self.current().session.clone()
+        self.current.borrow().clone()
+    }
+
+    fn is_current(&self, session: &Arc<Session>) -> bool {
+        self.current.borrow().as_ref().is_some_and(|current| Arc::ptr_eq(current, session))
     }
 
     fn trusted(&self) -> Result<Arc<Session>, L2Error> {
-        self.session().filter(|session| session.is_trusted()).ok_or(L2Error::Off)
+        self.session().filter(|session| session.epoch().is_some()).ok_or(L2Error::Off)
+    }
+
+    async fn revoke_over(
+        &self,
+        session: &Arc<Session>,
+        keys: &[CacheKey],
+    ) -> Result<Vec<bool>, L2Error> {
+        let names = keys.iter().map(|key| self.name(key)).collect();
+        let epoch = session.epoch().unwrap_or_default();
+        self.bounded(session, scripts::revoke(session.connection(), names, &epoch)).await
     }
 
     async fn bounded<T>(
@@ -227,18 +272,37 @@ impl L2 {
     }
 
     fn drop_session(&self, failed: &Arc<Session>, why: &L2Error) {
-        let mut current = self.current();
-        if current.session.as_ref().is_some_and(|session| Arc::ptr_eq(session, failed)) {
-            current.session = None;
-            drop(current);
+        if self.remove(failed) {
             tracing::warn!(reason = chain(why), "Redis connection dropped; serving without it");
-            self.lost.notify_one();
+        }
+    }
+
+    /// Ends a connection, and the trust in it first; says whether it was the present one.
+    fn remove(&self, session: &Arc<Session>) -> bool {
+        session.trust().lose();
+        self.current.send_if_modified(|current| {
+            current.take_if(|current| Arc::ptr_eq(current, session)).is_some()
+        })
+    }
+
+    /// Makes this the connection. The one before, if any, is trusted no more.
+    fn replace(&self, session: Option<Arc<Session>>) {
+        if let Some(before) = self.current.send_replace(session) {
+            before.trust().lose();
         }
     }
 }
 
-fn epoch_key(prefix: &str, database: &str) -> String {
+fn marker_key(prefix: &str, database: &str) -> String {
     format!("{prefix}tenant-service:epoch:{database}")
+}
+
+/// What [`L2::subscriber`] makes.
+pub struct Subscriber {
+    /// The connection.
+    pub connection: redis::aio::PubSub,
+    /// The server at its other end, by [`L2::server_identity`].
+    pub server: String,
 }
 
 /// What [`L2::revoke`] did.

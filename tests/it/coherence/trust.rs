@@ -1,41 +1,84 @@
 //! What may be believed: of Redis after a connection was made, of a message, of a log.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tenant_service::cache::Document;
-use tenant_service::cache::l2::{L2, L2Read, connect_info};
+use tenant_service::cache::l2::L2Read;
+use tenant_service::coherence::Epoch;
 
 use super::fleet::{Fleet, by_phone, connected, full, insert_tenants, put_token, resolves, sees};
-use super::gate::Gate;
+use super::tier::{cursor, tier, trusts};
 use crate::harness::{Postgres, Redis, Replica};
 
-/// A connection is being made: its epoch has begun on the server, and the replica does not know yet.
-/// Others fill in that epoch already, so a revocation that is skipped now must not be followed by
-/// trust in this connection.
+/// Others fill in the epoch that a connection will be trusted for. So what is revoked from its
+/// beginning on is revoked over it, and one that missed something is never trusted.
 #[tokio::test]
 async fn no_revocation_is_lost_while_redis_is_being_connected() {
     let redis = Redis::start().await;
-    let gate = Gate::before(&redis.url()).await;
-    let client = ::redis::Client::open(connect_info(gate.url()).unwrap()).unwrap();
-    let l2 = Arc::new(L2::new(client, "", "database"));
-    gate.hold_next("tenant-service:epoch");
-    let connecting = tokio::spawn({
-        let l2 = Arc::clone(&l2);
-        async move { l2.connect().await }
-    });
-    gate.held().await;
-    assert!(!l2.is_connected(), "an epoch that may not have begun is not trusted");
-    let revoking = tokio::spawn({
-        let l2 = Arc::clone(&l2);
-        async move { l2.revoke(&["phone:1".parse().unwrap()]).await }
-    });
-    tokio::task::yield_now().await;
-    gate.release();
-    let skipped = matches!(revoking.await.unwrap(), Ok(None));
-    let trusted = connecting.await.unwrap().is_ok();
-    assert!(!(skipped && trusted));
+    let l2 = tier(&redis, "database");
+    let keys = ["phone:1".parse().unwrap()];
+    assert!(l2.revoke(&keys).await.unwrap().is_none(), "there is no connection yet");
+    let link = l2.connect().await.unwrap();
+    let found = link.read_marker().await.unwrap();
+    let epoch = link.begin_epoch(&found, &cursor("database", 0)).await.unwrap().unwrap();
+    assert!(!l2.is_connected(), "what it missed was not revoked yet");
+    assert!(l2.revoke(&keys).await.unwrap().is_some());
+    redis.pause().await;
+    l2.revoke(&keys).await.unwrap_err();
+    redis.resume();
+    link.trust(epoch.clone()).unwrap_err();
+    assert!(!l2.is_connected());
+
+    let link = l2.connect().await.unwrap();
+    link.trust(epoch).unwrap();
+    assert!(l2.is_connected());
+    drop(l2.connect().await.unwrap());
+    assert!(!l2.is_connected(), "one that is not introduced ends");
+}
+
+/// Of several that find nothing to go on from, one begins an epoch, and the others find it.
+#[tokio::test]
+async fn one_epoch_is_begun_at_a_time() {
+    let redis = Redis::start().await;
+    let (first, second) = (tier(&redis, "database"), tier(&redis, "database"));
+    let links = (first.connect().await.unwrap(), second.connect().await.unwrap());
+    let found = (links.0.read_marker().await.unwrap(), links.1.read_marker().await.unwrap());
+    let at = cursor("database", 0);
+    let epoch = links.0.begin_epoch(&found.0, &at).await.unwrap().unwrap();
+    assert_eq!(links.1.begin_epoch(&found.1, &at).await.unwrap(), None);
+    assert_eq!(links.1.read_marker().await.unwrap().marker().unwrap().epoch, epoch);
+}
+
+/// A marker moves by whoever trusts its very epoch; one of another epoch, or none, stays as it is.
+#[tokio::test]
+async fn a_marker_moves_in_its_own_epoch_alone() {
+    const KEY: &str = "tenant-service:epoch:database";
+    let redis = Redis::start().await;
+    let l2 = tier(&redis, "database");
+    let at = cursor("database", 9);
+    let link = l2.connect().await.unwrap();
+    l2.advance_marker(&at).await.unwrap_err();
+    link.leave_untrusted();
+    l2.advance_marker(&at).await.unwrap_err();
+    trusts(&l2, "database").await;
+    let mut connection = redis.connection().await;
+    let mut ask = async |command: &[&str]| -> Option<String> {
+        let mut cmd = ::redis::cmd(command[0]);
+        cmd.arg(&command[1..]).query_async(&mut connection).await.unwrap()
+    };
+    assert_eq!(ask(&["HGET", KEY, "revoked"]).await.unwrap(), "1:1:");
+    l2.advance_marker(&at).await.unwrap();
+    assert_eq!(ask(&["HGET", KEY, "revoked"]).await.unwrap(), "10:10:");
+    ask(&["HSET", KEY, "epoch", "another", "revoked", "5:5:"]).await;
+    l2.advance_marker(&at).await.unwrap();
+    assert_eq!(ask(&["HGET", KEY, "revoked"]).await.unwrap(), "5:5:");
+    ask(&["DEL", KEY]).await;
+    l2.advance_marker(&at).await.unwrap();
+    assert_eq!(ask(&["HGET", KEY, "revoked"]).await, None);
+    ask(&["SET", KEY, "of-a-former-version"]).await;
+    l2.advance_marker(&at).await.unwrap();
+    assert_eq!(ask(&["GET", KEY]).await.unwrap(), "of-a-former-version");
 }
 
 /// The URL of one replica leads to another database now. What it fills from there is nothing for a
@@ -43,22 +86,20 @@ async fn no_revocation_is_lost_while_redis_is_being_connected() {
 #[tokio::test]
 async fn two_databases_share_no_entry() {
     let redis = Redis::start().await;
-    let connect = async || {
-        let client = ::redis::Client::open(connect_info(&redis.url()).unwrap()).unwrap();
-        let l2 = L2::new(client, "", "old");
-        l2.connect().await.unwrap();
-        l2
-    };
-    let (first, second) = (connect().await, connect().await);
-    first.start_over("new");
+    let (first, second) = (tier(&redis, "old"), tier(&redis, "old"));
+    trusts(&first, "old").await;
+    trusts(&second, "old").await;
+    first.disconnect();
     assert!(!first.is_connected(), "nobody knows what was missed on this connection");
-    first.connect().await.unwrap();
-    let key = "phone:1".parse().unwrap();
-    let L2Read::Lease(lease) = first.get_or_lease(&key).await.unwrap() else { panic!("empty") };
+    first.follow("new");
+    trusts(&first, "new").await;
+    let (key, noted) = ("phone:1".parse().unwrap(), Epoch::default());
+    let leased = first.get_or_lease(&key, noted).await.unwrap();
+    let L2Read::Lease(lease) = leased else { panic!("empty") };
     let document = Document::new(b"{\"id\":\"new\"}".to_vec(), 1);
     assert!(first.fill(&key, &lease, Some(&document), Duration::from_mins(1)).await.unwrap());
-    assert!(matches!(first.get_or_lease(&key).await.unwrap(), L2Read::Hit(Some(_))));
-    assert!(matches!(second.get_or_lease(&key).await.unwrap(), L2Read::Lease(_)));
+    assert!(matches!(first.get_or_lease(&key, noted).await.unwrap(), L2Read::Hit(Some(_))));
+    assert!(matches!(second.get_or_lease(&key, noted).await.unwrap(), L2Read::Lease(_)));
 }
 
 /// Whoever can publish can make up messages. They may cost evictions and polls; they must not keep

@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
--- Removes a value, or the lease of whoever is filling it.
+-- Removes a value, or the lease of whoever is filling it, of whichever epoch.
 --
 -- It frees memory, so a full server must not refuse it.
 --
--- KEYS: the cache key, the epoch key. Returns 1 if a value was removed that would have been served.
+-- KEYS: the cache key. ARGV: the epoch that is trusted, or nothing.
+-- Returns 1 if a value was removed that would have been served.
 
 local found = redis.pcall('GET', KEYS[1])
 redis.call('DEL', KEYS[1])
 if type(found) ~= 'string' or string.sub(found, 1, 11) == '{"_lease":"' then
   return 0
 end
-local epoch = redis.call('GET', KEYS[2])
-local tag = '"_epoch":"' .. (epoch or '') .. '"}'
+local tag = '"_epoch":"' .. ARGV[1] .. '"}'
 return string.sub(found, -#tag) == tag and 1 or 0
