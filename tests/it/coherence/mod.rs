@@ -7,6 +7,7 @@ pub mod fleet;
 pub mod gate;
 mod lease;
 mod moves;
+mod outage;
 mod redis_loss;
 mod refill;
 mod sources;
