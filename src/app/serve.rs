@@ -71,6 +71,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     lifecycle.supervise("census", |stop| census.run(stop));
     let (pruned, retention) = (Arc::clone(&store), config.feed.retention);
     lifecycle.supervise("prune", |stop| prune(pruned, retention, stop));
+    let watched = service.clone();
+    lifecycle.supervise("watch of the database", |stop| watched.watch_store(stop));
     let watch = Watch { applier, proof };
     lifecycle.supervise("watch", |stop| watch.run(recorder.clone(), stop));
 

@@ -23,5 +23,5 @@ pub use key::{ByIntegration, ByPhone, ByTenant, CredentialsOf, TypedKey};
 pub use l1::{Cached, L1};
 pub use serving::Serving;
 pub use stats::EvictedBy;
-pub use tiered::{Found, LoadError, Tiered, Ttl, Via};
+pub use tiered::{Found, LoadError, Standing, Tiered, Ttl, Via};
 pub use value::{CredentialViews, Document, LookupBody, TenantBody};

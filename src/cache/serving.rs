@@ -1,13 +1,12 @@
 //! Until when, and from what, a replica serves.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use super::clock;
-use crate::coherence::{Deadline, Moment};
+use crate::coherence::{Deadline, Moment, Reading};
 
-/// The replica's deadline, which the poll moves and every read asks, and whether the database
-/// answers, as the poll has seen it last.
+/// The replica's deadline, which the poll moves and every read asks; and, once that has passed,
+/// whether the database answers.
 #[derive(Debug, Default)]
 pub struct Serving {
     deadline: AtomicU64,
@@ -15,22 +14,17 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// The deadline: to be loaded before the cache is read.
+    /// Begins a read: loads the deadline, before the cache is looked at.
     #[must_use]
-    pub fn deadline(&self) -> Deadline {
-        Deadline::at(Moment::from_nanos(self.deadline.load(Ordering::Acquire)))
+    pub fn begin(&self) -> Reading {
+        let moment = Moment::from_nanos(self.deadline.load(Ordering::Acquire));
+        Reading::begin(Deadline::at(moment))
     }
 
     /// Whether nothing cached may be served as current now.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
-        !self.deadline().admits(clock::now())
-    }
-
-    /// How long ago the deadline was.
-    #[must_use]
-    pub fn fenced_for(&self) -> Duration {
-        clock::now().since(self.deadline().moment())
+        self.begin().is_fenced(clock::now())
     }
 
     /// Moves the deadline. What was evicted before this call is seen as evicted by whoever loads
@@ -39,7 +33,8 @@ impl Serving {
         self.deadline.store(deadline.moment().as_nanos(), Ordering::Release);
     }
 
-    /// Whether the database did not answer the last time it was asked for changes.
+    /// Whether this replica is fenced, and the database did not answer when it was last asked. One
+    /// goes on asking; the others need not.
     #[must_use]
     pub fn store_is_away(&self) -> bool {
         self.store_is_away.load(Ordering::Relaxed)

@@ -16,7 +16,7 @@ use super::l2::{L2, L2Read, Lease};
 use super::serving::Serving;
 use super::stats::{EvictedBy, Outcome, TierStats};
 use super::{Document, TypedKey};
-use crate::coherence::{Deadline, Epoch};
+use crate::coherence::{Epoch, Moment, Reading, Source};
 use crate::domain::CacheKey;
 
 /// How long a load waits for another replica that is filling the same key in L2.
@@ -49,6 +49,19 @@ pub struct Found<T> {
     pub via: Via,
 }
 
+/// From what look-ups are answered at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The cache, or the database where it has nothing.
+    Current,
+    /// The database alone: the cache may not be served from.
+    Fenced,
+    /// Memory, with a label that it may be old: the database is away.
+    Stale,
+    /// Nothing: the database is away, and has been for too long.
+    Nothing,
+}
+
 /// Why a load has no result, with the cause for the log. Each who waited has an answer to log, with
 /// an id of its own, and takes the cause along.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +72,13 @@ pub enum LoadError {
     /// A defect.
     #[error("{0}")]
     Failed(Arc<str>),
+}
+
+impl LoadError {
+    /// The database is not even asked.
+    pub fn away() -> Self {
+        Self::Unavailable("the database is out of reach: it did not answer the last ping".into())
+    }
 }
 
 /// The result of a load, shared by all who joined it.
@@ -121,17 +141,31 @@ impl Tiered {
     /// The value under `key`, if L1 has it and it may be served. A miss is not counted:
     /// [`Tiered::get`] is to follow.
     pub fn peek<K: TypedKey>(&self, key: K) -> Option<Found<K::Value>> {
-        let deadline = self.serving.deadline();
+        let reading = self.serving.begin();
         let key = key.into();
         let cached = self.l1.get(&key)?;
-        let found = deadline.admits(clock::now()).then(|| self.hit::<K>(&key, cached))?;
-        found.ok()
+        let is_current = reading.may_answer(Source::Cache, clock::now());
+        is_current.then(|| self.hit::<K>(&key, cached))?.ok()
+    }
+
+    /// From what a look-up would be answered now.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let (reading, now) = (self.serving.begin(), clock::now());
+        if !reading.is_fenced(now) {
+            Standing::Current
+        } else if !self.serving.store_is_away() {
+            Standing::Fenced
+        } else if self.staleness(reading, now).is_some() {
+            Standing::Stale
+        } else {
+            Standing::Nothing
+        }
     }
 
     /// The value under `key`: from L1, from L2, or by `load`.
     ///
-    /// The order is the protocol's. The deadline is loaded first, and asked once the value is here:
-    /// one that moved meanwhile may owe that to an eviction which this read came before.
+    /// The order, and what may be answered, are the protocol's: see [`Reading`].
     ///
     /// # Errors
     /// The loader's.
@@ -144,30 +178,33 @@ impl Tiered {
         K: TypedKey,
         L: Future<Output = Result<Option<K::Value>, LoadError>> + Send + 'static,
     {
-        let deadline = self.serving.deadline();
+        let reading = self.serving.begin();
         let key = key.into();
-        let cached = self.l1.get(&key);
-        if !deadline.admits(clock::now()) {
-            return self.fenced::<K, L>(&key, deadline, cached, load()).await;
+        let (cached, now) = (self.l1.get(&key), clock::now());
+        if reading.is_fenced(now) {
+            return self.fenced::<K, L>(&key, reading, cached, load).await;
         }
-        if let Some(cached) = cached {
+        if let Some(cached) = cached
+            && reading.may_answer(Source::Cache, now)
+        {
             return self.hit::<K>(&key, cached);
         }
-        let (cached, via) = match self.l1.enter(&key) {
-            Entered::Hit(cached) => (cached, Via::L1),
+        let (cached, via, source) = match self.l1.enter(&key) {
+            Entered::Hit(cached) => (cached, Via::L1, Source::Cache),
             Entered::Join(handle) => {
                 self.l1_stats.request(key.kind(), Outcome::Miss);
-                settled(handle).await?
+                let (cached, via) = settled(handle).await?;
+                (cached, via, Source::Joined)
             }
             Entered::Lead(began, tell) => {
                 self.l1_stats.request(key.kind(), Outcome::Miss);
-                settled(self.lead::<K, L>(key.clone(), began, tell, load())).await?
+                let handle = self.lead::<K, L>(key.clone(), began, tell, load());
+                let (cached, via) = settled(handle).await?;
+                (cached, via, if via == Via::Store { Source::Database } else { Source::Cache })
             }
         };
-        // What the loader has read needs no deadline: it is joined only where no eviction came
-        // between. What was cached does, be it in Redis.
-        if via != Via::Store && !deadline.admits(clock::now()) {
-            return self.fenced::<K, L>(&key, deadline, Some(cached), load()).await;
+        if !reading.may_answer(source, clock::now()) {
+            return self.fenced::<K, L>(&key, reading, Some(cached), load).await;
         }
         if via == Via::L1 {
             return self.hit::<K>(&key, cached);
@@ -201,38 +238,52 @@ impl Tiered {
         told
     }
 
-    /// The answer of a fenced replica: the loader's, which fills nothing. Where that does not come
-    /// and may be old, what memory has, labelled; for a while.
+    /// The answer of a fenced replica: the loader's, which fills nothing. Where that does not come,
+    /// what memory has, labelled, if it may be old; for a while.
+    ///
+    /// Where the database is known to be away it is not asked: queries that wait for it would only
+    /// be many. Somebody watches for its return: see [`Serving::store_is_away`].
     async fn fenced<K, L>(
         &self,
         key: &CacheKey,
-        deadline: Deadline,
+        reading: Reading,
         cached: Option<Cached>,
-        load: L,
+        load: impl FnOnce() -> L,
     ) -> Result<Found<K::Value>, LoadError>
     where
         K: TypedKey,
         L: Future<Output = Result<Option<K::Value>, LoadError>> + Send + 'static,
     {
-        let query = Box::pin(async { load.await.map(K::wrap) });
-        let read = self.bypass.read(key, query, &self.loads);
-        let past = clock::now().since(deadline.moment());
-        let Some(cached) = cached.filter(|_| K::MAY_BE_STALE && past <= self.stale_budget) else {
-            self.l1_stats.request(key.kind(), Outcome::Bypass);
-            return typed::<K>(read.await?, Via::Bypass);
+        let may_be_old = K::MAY_BE_STALE && self.staleness(reading, clock::now()).is_some();
+        let cached = cached.filter(|_| may_be_old);
+        let read = async {
+            let load = load();
+            self.bypass.read(key, Box::pin(async { load.await.map(K::wrap) }), &self.loads).await
         };
-        let patience = if self.serving.store_is_away() { Duration::ZERO } else { STORE_PATIENCE };
-        match tokio::time::timeout(patience, read).await {
-            Ok(Ok(current)) => {
-                self.l1_stats.request(key.kind(), Outcome::Bypass);
-                typed::<K>(current, Via::Bypass)
-            }
-            Ok(Err(LoadError::Failed(cause))) => Err(LoadError::Failed(cause)),
-            Ok(Err(LoadError::Unavailable(_))) | Err(_) => {
+        let read = if self.serving.store_is_away() {
+            Err(LoadError::away())
+        } else if cached.is_some() {
+            let read = tokio::time::timeout(STORE_PATIENCE, read).await;
+            read.unwrap_or_else(|_| Err(LoadError::Unavailable("no answer in time".into())))
+        } else {
+            read.await
+        };
+        match (read, cached) {
+            (Err(LoadError::Unavailable(_)), Some(cached)) => {
                 self.l1_stats.request(key.kind(), Outcome::Stale);
-                typed::<K>(cached, Via::Stale(clock::now().since(deadline.moment())))
+                let age = reading.fenced_for(clock::now()).unwrap_or_default();
+                typed::<K>(cached, Via::Stale(age))
+            }
+            (read, _) => {
+                self.l1_stats.request(key.kind(), Outcome::Bypass);
+                typed::<K>(read?, Via::Bypass)
             }
         }
+    }
+
+    /// How old what memory has may be, while that may be given at all.
+    fn staleness(&self, reading: Reading, now: Moment) -> Option<Duration> {
+        reading.fenced_for(now).filter(|&age| age <= self.stale_budget)
     }
 
     /// Evicts keys from L1.

@@ -5,6 +5,8 @@
 //! ([`Trust::checked_after`](super::Trust::checked_after)) → ask L2, which answers or gives a lease
 //! → ask the database → fill. What was found is asked about here, at the end, before it is given.
 
+use std::time::Duration;
+
 use super::{Deadline, Moment};
 
 /// Where a value comes from.
@@ -39,6 +41,13 @@ impl Reading {
         !self.deadline.admits(now)
     }
 
+    /// How long ago the deadline was, for what is given with a label that it may be old. Nothing
+    /// where the replica was closed, to start over or to stop: what it holds is of no age.
+    #[must_use]
+    pub fn fenced_for(self, now: Moment) -> Option<Duration> {
+        (self.deadline != Deadline::PASSED).then(|| now.since(self.deadline.moment()))
+    }
+
     /// Whether what came from `source` may be given as current. If not, ask the database.
     #[must_use]
     pub fn may_answer(self, source: Source, now: Moment) -> bool {
@@ -64,5 +73,13 @@ mod tests {
             assert!(!reading.may_answer(source, after));
         }
         assert!(reading.may_answer(Source::Database, after));
+    }
+
+    #[test]
+    fn what_is_old_has_an_age_unless_the_replica_was_closed() {
+        let reading = Reading::begin(Deadline::at(Moment::from_nanos(5)));
+        let age = reading.fenced_for(Moment::from_nanos(12));
+        assert_eq!(age, Some(Duration::from_nanos(7)));
+        assert_eq!(Reading::begin(Deadline::PASSED).fenced_for(Moment::from_nanos(12)), None);
     }
 }

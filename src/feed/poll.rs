@@ -215,7 +215,6 @@ impl PollTask {
 
     fn report(&mut self, began: Instant, polled: StoreResult<()>) {
         connected(EvictedBy::Poll, polled.is_ok());
-        self.applier.cache().serving().set_store_is_away(polled.is_err());
         match polled {
             Ok(()) => {
                 self.proof.renew(began);

@@ -411,9 +411,11 @@ pub enum HealthStatus {
 #[derive(ToSchema)]
 #[schema(example = json!({"status": "ready"}))]
 pub struct Ready {
-    /// `ready`, `unready` or `alive`.
+    /// `alive` of `/livez`. Of `/readyz`: `ready`; `fenced`, if every read goes to the database;
+    /// `stale`, if that is away and look-ups come out of memory, labelled; `stopping`; `unavailable`,
+    /// if there is nothing to answer from.
     pub status: String,
-    /// Why it is not ready.
+    /// Why it is not `ready`.
     #[schema(nullable = false)]
     pub reason: Option<String>,
 }

@@ -7,14 +7,16 @@
 mod credentials;
 mod error;
 mod resolve;
+mod standing;
 mod tenants;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use tokio_util::task::TaskTracker;
 
 pub use self::error::ServiceError;
+pub use self::standing::Readiness;
 use crate::cache::Tiered;
 use crate::feed::Publisher;
 pub use crate::feed::{Coherence, Committed, Wait};
@@ -76,18 +78,6 @@ impl Service {
         Health { database, redis: self.0.cache.l2().map(|l2| l2.is_connected()) }
     }
 
-    /// Whether this replica may take traffic. It may until it is told to stop: it exists only once
-    /// the database has been migrated and the change log is being read.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        !self.0.stopping.load(Ordering::Relaxed)
-    }
-
-    /// Has [`Service::is_ready`] tell load balancers to send no more.
-    pub fn begin_stopping(&self) {
-        self.0.stopping.store(true, Ordering::Relaxed);
-    }
-
     /// Waits for the replicas, for a write that was made without: they have then applied every write
     /// that was made here before it, too.
     pub async fn wait_for(&self, write: Committed) -> Coherence {
@@ -105,9 +95,9 @@ impl Service {
         T: Send + 'static,
         W: Future<Output = StoreResult<Option<Written<T>>>> + Send,
     {
-        let parts = Arc::clone(&self.0);
+        let (parts, store) = (Arc::clone(&self.0), Arc::clone(self.store()?));
         let task = self.0.writes.spawn(async move {
-            let Some(written) = write(Arc::clone(&parts.store)).await? else { return Ok(None) };
+            let Some(written) = write(store).await? else { return Ok(None) };
             let Written { value, changes, xid } = written;
             let coherence = parts.publisher.after_commit(xid, changes, wait).await;
             Ok(Some(Acknowledged { value, coherence }))

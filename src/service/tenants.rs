@@ -13,7 +13,7 @@ impl Service {
     /// # Errors
     /// The database is out of reach.
     pub async fn tenants(&self, page: Page) -> Result<(Vec<Tenant>, u64), ServiceError> {
-        let listed = self.0.store.tenants(page).await;
+        let listed = self.store()?.tenants(page).await;
         listed.map_err(|failure| ServiceError::of("tenants", failure))
     }
 

@@ -6,15 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::harness::bed::{BOUND, Bed, DEADLINE};
+use crate::harness::bed::{Bed, DEADLINE};
 use crate::harness::eventually;
 use crate::harness::fault::Fault;
 use crate::harness::history::Violation;
 use crate::harness::load::{Load, Settings, Tally};
 use crate::report::{self, document, markdown};
 
-/// So long everything that was cached before a fault has to be given up.
-const HOLD: Duration = BOUND.saturating_mul(5).checked_div(2).expect("two is not zero");
 /// Reads before the fault, and again after it.
 const READS: u64 = 10_000;
 /// No row takes longer.
@@ -65,7 +63,7 @@ async fn row(fault: Fault, seed: u64) -> Row {
 
     fault.cause(&mut bed).await;
     fault.is_felt(&bed).await;
-    sleep(HOLD).await;
+    sleep(fault.lasts()).await;
     fault.undo(&mut bed).await;
     let undone = Instant::now();
     let epoch_after = bed.is_whole().await;

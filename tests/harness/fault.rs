@@ -1,10 +1,11 @@
 //! What can go wrong, one thing at a time: caused, felt and undone.
 
 use std::mem;
+use std::time::Duration;
 
 use serde_json::json;
 
-use super::bed::{Bed, DEADLINE, ask, follow};
+use super::bed::{BOUND, Bed, DEADLINE, ask, follow};
 use super::eventually::eventually;
 use super::proxy::{Bytes, Direction, Link, Proxy};
 
@@ -27,12 +28,13 @@ pub enum Fault {
     PostgresStalled,
     PostgresCut,
     ReplicaFrozen,
+    ReplicaFrozenForLong,
     ReplicaKilled,
     BothBusesDead,
 }
 
 impl Fault {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::RedisKilled,
         Self::RedisFlushed,
         Self::RedisStalled,
@@ -44,6 +46,7 @@ impl Fault {
         Self::PostgresStalled,
         Self::PostgresCut,
         Self::ReplicaFrozen,
+        Self::ReplicaFrozenForLong,
         Self::ReplicaKilled,
         Self::BothBusesDead,
     ];
@@ -62,8 +65,18 @@ impl Fault {
             Self::PostgresStalled => "Postgres stalled",
             Self::PostgresCut => "Postgres cut from one replica",
             Self::ReplicaFrozen => "a replica frozen and resumed",
+            Self::ReplicaFrozenForLong => "a replica frozen for 30 s and resumed",
             Self::ReplicaKilled => "a replica killed and restarted",
             Self::BothBusesDead => "Redis and LISTEN both dead",
+        }
+    }
+
+    /// How long it is to last: longer than the bound, after which all that was cached before it has
+    /// to be given up.
+    pub const fn lasts(self) -> Duration {
+        match self {
+            Self::ReplicaFrozenForLong => Duration::from_secs(30),
+            _ => BOUND.saturating_mul(5).checked_div(2).expect("two is not zero"),
         }
     }
 
@@ -97,7 +110,9 @@ impl Fault {
                 bed.nodes[ONE].postgres.set(Link::Refuse);
                 bed.nodes[ONE].postgres.cut();
             }
-            Self::ReplicaFrozen => bed.nodes[ONE].replica.freeze().await,
+            Self::ReplicaFrozen | Self::ReplicaFrozenForLong => {
+                bed.nodes[ONE].replica.freeze().await;
+            }
             Self::ReplicaKilled => bed.nodes[ONE].replica.kill(),
             Self::BothBusesDead => {
                 for node in &bed.nodes {
@@ -150,7 +165,7 @@ impl Fault {
                 fed(bed, 0..ONE, "poll", true).await?;
                 fed(bed, ONE..ONE + 1, "poll", false).await
             }
-            Self::ReplicaFrozen | Self::ReplicaKilled => {
+            Self::ReplicaFrozen | Self::ReplicaFrozenForLong | Self::ReplicaKilled => {
                 match bed.nodes[ONE].is_fed_by("poll").await {
                     Some(_) => Err("it answers".to_owned()),
                     None => Ok(()),
@@ -175,7 +190,7 @@ impl Fault {
                 follow(&bed.standby, &bed.replication).await;
             }
             Self::PostgresRestarted => bed.postgres.start().await,
-            Self::ReplicaFrozen => bed.nodes[ONE].replica.thaw(),
+            Self::ReplicaFrozen | Self::ReplicaFrozenForLong => bed.nodes[ONE].replica.thaw(),
             Self::ReplicaKilled => bed.nodes[ONE].restart().await,
             Self::RedisStalled
             | Self::RedisHalfOpen

@@ -8,9 +8,10 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::cache::Standing;
 use crate::http::schema;
 use crate::http::state::Shared;
-use crate::service::Health;
+use crate::service::{Health, Readiness};
 
 /// How the service and what it depends on are
 ///
@@ -45,23 +46,51 @@ pub async fn livez() -> Response {
 
 /// Whether this replica may take traffic
 ///
-/// 503 once it was told to stop; for three seconds it still answers whoever comes, then finishes what
-/// it has. (It listens only after it has migrated the database and begun to read the log of changes.)
+/// 200 for as long as look-ups are answered, and what they are answered from: a replica that reads the
+/// database for each, or that has memory alone, is slower or may be out of date, and better than none.
+/// 503 once it was told to stop, though for three seconds it still answers whoever comes, then finishes
+/// what it has; and where it has nothing to answer from. (It listens only after it has migrated the
+/// database and begun to read the log of changes.)
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "Operation",
     responses(
-        (status = 200, description = "It may", body = schema::Ready),
-        (status = 503, description = "It may not, and why", body = schema::Ready, example = json!({"status": "unready", "reason": "this replica is about to stop"})),
+        (status = 200, description = "It may: `ready`, `fenced` or `stale`", body = schema::Ready),
+        (status = 503, description = "It may not: `stopping` or `unavailable`", body = schema::Ready, example = json!({"status": "stopping", "reason": "this replica is about to stop"})),
     )
 )]
 pub async fn readyz(State(state): State<Shared>) -> Response {
-    if state.service.is_ready() {
-        return answer(StatusCode::OK, json!({"status": "ready"}));
+    let (code, status, reason) = standing(state.service.readiness());
+    let mut body = json!({"status": status});
+    if let Some(reason) = reason {
+        body["reason"] = reason.into();
     }
-    let body = json!({"status": "unready", "reason": "this replica is about to stop"});
-    answer(StatusCode::SERVICE_UNAVAILABLE, body)
+    answer(code, body)
+}
+
+const fn standing(readiness: Readiness) -> (StatusCode, &'static str, Option<&'static str>) {
+    const OK: StatusCode = StatusCode::OK;
+    const NO: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+    match readiness {
+        Readiness::Serving(Standing::Current) => (OK, "ready", None),
+        Readiness::Serving(Standing::Fenced) => (
+            OK,
+            "fenced",
+            Some("the log of changes is not read in time; every read asks the database"),
+        ),
+        Readiness::Serving(Standing::Stale) => (
+            OK,
+            "stale",
+            Some("the database is away; look-ups are answered from memory and labelled"),
+        ),
+        Readiness::Serving(Standing::Nothing) => (
+            NO,
+            "unavailable",
+            Some("the database has been away for longer than STALE_BUDGET_SECONDS"),
+        ),
+        Readiness::Stopping => (NO, "stopping", Some("this replica is about to stop")),
+    }
 }
 
 fn answer(status: StatusCode, body: Value) -> Response {

@@ -138,8 +138,10 @@ impl Load {
         let reads = mem::replace(&mut self.waiting, reads);
         let mut history = lock(&self.shared.history);
         let violations = history.violations(&reads);
-        let past = self.shared.now().0.saturating_sub(nanoseconds(MEMORY));
-        history.forget_before(Moment(past));
+        let past = Moment(self.shared.now().0.saturating_sub(nanoseconds(MEMORY)));
+        // However long ago the last call was: those that wait are judged by what counted then.
+        let earliest = self.waiting.iter().map(|read| read.invoked).min();
+        history.forget_before(earliest.map_or(past, |invoked| invoked.min(past)));
         violations
     }
 

@@ -120,6 +120,14 @@ pub async fn resolves(replica: &Replica, path: &str, to: Option<&str>) {
     .await;
 }
 
+/// Waits until this replica has the answer in memory, and serves it from there.
+pub async fn serves_from_memory(replica: &Replica, path: &str) {
+    sees(replica, path, "it is served from memory", |answer| {
+        (answer.cache_status() == "tenant-service; hit; detail=l1").then_some(())
+    })
+    .await;
+}
+
 /// How many entries of L1 this delivery has removed.
 pub fn evicted(metrics: &Metrics, kind: &str, source: &str) -> f64 {
     let labels = [("tier", "l1"), ("kind", kind), ("source", source)];

@@ -9,6 +9,7 @@ pub mod gate;
 mod introduction;
 mod lease;
 mod moves;
+mod outage;
 mod redis_loss;
 mod refill;
 mod sources;

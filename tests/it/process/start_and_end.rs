@@ -89,7 +89,7 @@ async fn a_replica_that_is_to_end_is_unready_before_it_refuses_anyone() {
     stream.read_to_string(&mut answers).await.unwrap();
     assert!(answers.starts_with("HTTP/1.1 200 OK"), "{answers}");
     assert!(answers.contains("HTTP/1.1 503 Service Unavailable"), "{answers}");
-    assert!(answers.contains("this replica is about to stop"), "{answers}");
+    assert!(answers.contains(r#""status":"stopping""#), "{answers}");
     let status = replica.process.exited(DEADLINE).await;
     assert!(status.success(), "{status}");
 }
