@@ -10,6 +10,7 @@ mod lease;
 mod moves;
 mod redis_loss;
 mod refill;
+mod sentinel;
 mod sources;
 mod stampede;
 mod tier;
