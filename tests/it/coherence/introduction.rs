@@ -137,7 +137,7 @@ impl Rig {
             let lines = self.loader.logs().into_iter().chain(self.reader.logs());
             let reasons: Vec<_> = lines
                 .filter(|line| {
-                    line["message"] == "connected to Redis; what it holds is not believed"
+                    line["message"] == "what Redis holds is not believed; a new epoch begins"
                 })
                 .map(|line| line["reason"].as_str().unwrap_or_default().to_owned())
                 .collect();
