@@ -95,21 +95,21 @@ impl LinkTask {
                 (Introduction::Replay, None) => Err(Unknown::NoMarker),
                 (Introduction::NewEpoch(why), _) => Err(why),
             };
-            let why = match replayed {
-                Ok((epoch, changes)) => {
-                    link.trust(epoch)?;
-                    tracing::info!(changes, "connected to Redis; what it had missed is revoked");
-                    return Ok(());
-                }
-                Err(why) => why,
+            let (epoch, changes) = match replayed {
+                Ok(replayed) => replayed,
+                // From the head on, which was read before it begins.
+                Err(why) => match link.begin_epoch(&found, &Cursor::starting_at(head)).await? {
+                    Some(epoch) => {
+                        tracing::info!(reason = %why, "what Redis holds is not believed; a new epoch begins");
+                        (epoch, 0)
+                    }
+                    // Somebody else has begun one meanwhile, and that one is gone on from.
+                    None => continue,
+                },
             };
-            // From the head on, which was read before it begins.
-            if let Some(epoch) = link.begin_epoch(&found, &Cursor::starting_at(head)).await? {
-                link.trust(epoch)?;
-                tracing::info!(reason = %why, "connected to Redis; what it holds is not believed");
-                return Ok(());
-            }
-            // Somebody else has begun one meanwhile, and that one is gone on from.
+            link.trust(epoch)?;
+            tracing::info!(changes, "connected to Redis; what it had missed is revoked");
+            return Ok(());
         }
     }
 

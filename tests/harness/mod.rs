@@ -66,6 +66,6 @@ pub use metrics::Metrics;
 pub use monitor::Monitor;
 pub use postgres::Postgres;
 pub use proxy::Proxy;
-pub use redis::Redis;
+pub use redis::{Redis, Sentinel};
 pub use replica::{Cluster, Replica};
 pub use scratch::Scratch;

@@ -11,7 +11,7 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, RedisResult};
 use tokio::time::timeout;
 
-use super::eventually::Watch;
+use super::eventually::{Watch, eventually};
 use super::guard::Stop;
 use super::monitor::Monitor;
 use super::ports::{PortTaken, candidates};
@@ -19,10 +19,15 @@ use super::process::{Process, lock};
 use super::scratch::Scratch;
 
 const START: Duration = Duration::from_secs(30);
+/// A sentinel looks every second, or every ten.
+const SWITCH: Duration = Duration::from_mins(1);
 /// The client's own half a second is little on a busy machine.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Keeps nothing on disk: after a kill it is empty.
+/// What a [`Sentinel`] calls the server that it watches.
+pub const MASTER: &str = "mymaster";
+
+/// Keeps nothing on disk unless it is told to (`SAVE`): after a kill it is empty.
 pub struct Redis {
     /// Replaced by a restart. It goes before the folder that it runs in.
     process: Mutex<Arc<Process>>,
@@ -68,8 +73,8 @@ impl Redis {
         self.process().kill();
     }
 
-    /// An empty server on the same port, with another run id. The one before is killed if it still
-    /// runs.
+    /// A server on the same port, with another run id; empty, unless one before was told to `SAVE`.
+    /// The one before is killed if it still runs.
     pub async fn restart(&self) {
         self.kill();
         let process = launch(self.port, &self.folder, &self.arguments).await;
@@ -113,8 +118,72 @@ impl Redis {
     }
 }
 
+/// Watches a master and its replicas, and has one of these take its place.
+pub struct Sentinel {
+    _process: Process,
+    port: u16,
+    _folder: Scratch,
+}
+
+impl Sentinel {
+    pub async fn of(master: &Redis) -> Self {
+        let folder = Scratch::new("sentinel");
+        for port in candidates() {
+            // It writes down there what it learns.
+            let file = folder.join("sentinel.conf");
+            let watched = master.port;
+            let configuration = format!(
+                "port {port}\nbind 127.0.0.1\ndir {}\n\
+                 sentinel monitor {MASTER} 127.0.0.1 {watched} 1\n\
+                 sentinel down-after-milliseconds {MASTER} 500\n\
+                 sentinel failover-timeout {MASTER} 5000\n",
+                folder.display()
+            );
+            fs::write(&file, configuration).expect("the folder can be written to");
+            let mut command = Command::new(find_server());
+            command.arg(&file).arg("--sentinel");
+            if let Ok(process) = answers(port, &folder, command).await {
+                return Self { _process: process, port, _folder: folder };
+            }
+        }
+        panic!("{PortTaken}");
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A new connection.
+    pub async fn connection(&self) -> MultiplexedConnection {
+        connect(self.port).await.unwrap_or_else(|error| panic!("the sentinel: {error}"))
+    }
+
+    /// Where it says that the master is.
+    pub async fn master(&self) -> u16 {
+        let ask = ::redis::cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(MASTER).to_owned();
+        let told: RedisResult<(String, u16)> = ask.query_async(&mut self.connection().await).await;
+        told.unwrap_or_else(|error| panic!("the sentinel: {error}")).1
+    }
+
+    /// Has it make another server the master, once it knows one that can be; returns when it has.
+    pub async fn fail_over(&self) {
+        let before = self.master().await;
+        let fail_over = ::redis::cmd("SENTINEL").arg("FAILOVER").arg(MASTER).to_owned();
+        eventually(SWITCH, "the sentinel begins a failover", async || {
+            fail_over.query_async::<()>(&mut self.connection().await).await
+        })
+        .await;
+        self.switches_from(before).await;
+    }
+
+    /// Waits until it says that another server than this one is the master.
+    pub async fn switches_from(&self, before: u16) {
+        let what = "the sentinel names another master";
+        eventually(SWITCH, what, async || self.master().await != before).await;
+    }
+}
+
 async fn launch(port: u16, folder: &Scratch, arguments: &[String]) -> Result<Process, PortTaken> {
-    let output = File::create(folder.join("redis.log")).expect("the folder can be written to");
     let mut command = Command::new(find_server());
     command.args([
         "--port",
@@ -126,7 +195,14 @@ async fn launch(port: u16, folder: &Scratch, arguments: &[String]) -> Result<Pro
         "--appendonly",
         "no",
     ]);
-    command.arg("--dir").arg(&**folder).args(arguments).stdout(output).stderr(Stdio::null());
+    command.arg("--dir").arg(&**folder).args(arguments);
+    answers(port, folder, command).await
+}
+
+/// Starts a server in this folder, and waits until it answers.
+async fn answers(port: u16, folder: &Scratch, mut command: Command) -> Result<Process, PortTaken> {
+    let output = File::create(folder.join("redis.log")).expect("the folder can be written to");
+    command.stdout(output).stderr(Stdio::null());
     let process = Process::spawn("redis-server", Stop::Terminate, &mut command);
     let mut watch = Watch::new(START, "Redis answers");
     loop {

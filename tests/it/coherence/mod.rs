@@ -12,6 +12,7 @@ mod moves;
 mod outage;
 mod redis_loss;
 mod refill;
+mod sentinel;
 mod sources;
 mod stampede;
 mod tier;
