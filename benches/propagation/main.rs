@@ -52,6 +52,7 @@ async fn benchmark() {
 struct Write {
     took: Duration,
     acknowledged: SystemTime,
+    waited: Duration,
     evicted: Vec<Evicted>,
 }
 
@@ -75,8 +76,9 @@ impl Evictions {
             fleet.connections[0].ask(&request).await.expecting(200);
             let (took, acknowledged) = (sent.elapsed(), SystemTime::now());
             let (after, evicted) = fleet.evicted_since(&before).await;
+            let waited = after[0].waited_since(&before[0]);
             before = after;
-            writes.push(Write { took, acknowledged, evicted });
+            writes.push(Write { took, acknowledged, waited, evicted });
         }
         let committed = fleet.committed_since(start).await;
         assert_eq!(committed.len(), writes.len(), "one change a write, in their order");
@@ -100,6 +102,11 @@ impl Evictions {
             evicted.duration_since(write.acknowledged).unwrap_or_default()
         });
         add(table, "acknowledgement to eviction on all three", &late.collect());
+        add(
+            table,
+            "commit to acknowledgement (the write barrier)",
+            &self.writes.iter().map(|w| w.waited).collect(),
+        );
         add(
             table,
             "the write, as its client sees it",

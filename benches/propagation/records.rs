@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::harness::Metrics;
 
 const SOURCES: [&str; 4] = ["local", "redis", "notify", "poll"];
+const BARRIER: &str = "tenant_write_barrier_seconds";
 const PROPAGATION: &str = "tenant_change_propagation_seconds";
 
 /// How often a replica has evicted by each source, and the ages of these changes together.
@@ -13,7 +14,11 @@ const PROPAGATION: &str = "tenant_change_propagation_seconds";
 /// The histogram's buckets are coarse, but its sum is not: after one more change, the difference of
 /// two sums is that change's own figure, to the microsecond.
 #[derive(Debug, Clone, Copy)]
-pub struct Records([(f64, f64); SOURCES.len()]);
+pub struct Records {
+    evicted: [(f64, f64); SOURCES.len()],
+    /// The same of writes that every other replica has acknowledged.
+    acknowledged: (f64, f64),
+}
 
 /// The eviction of one change on one replica.
 #[derive(Debug, Clone, Copy)]
@@ -26,15 +31,26 @@ pub struct Evicted {
 
 impl Records {
     pub fn of(metrics: &Metrics) -> Self {
-        let value = |suffix: &str, source| {
-            metrics.value(&format!("{PROPAGATION}_{suffix}"), &[("source", source)])
+        let of = |name: &str, label: (&str, &str)| {
+            let value = |suffix| metrics.value(&format!("{name}_{suffix}"), &[label]);
+            (value("count"), value("sum"))
         };
-        Self(SOURCES.map(|source| (value("count", source), value("sum", source))))
+        Self {
+            evicted: SOURCES.map(|source| of(PROPAGATION, ("source", source))),
+            acknowledged: of(BARRIER, ("outcome", "acked")),
+        }
+    }
+
+    /// How long the one write since has waited for the other replicas after its commit.
+    pub fn waited_since(&self, before: &Self) -> Duration {
+        let ((after, sum), (count, before)) = (self.acknowledged, before.acknowledged);
+        assert!((after - count - 1.0).abs() < 0.5, "the write was acknowledged by all");
+        Duration::from_secs_f64((sum - before).max(0.0))
     }
 
     /// The first eviction since; nothing as long as there is none.
     pub fn first_since(&self, before: &Self) -> Option<Evicted> {
-        let sources = SOURCES.into_iter().zip(self.0.iter().zip(&before.0));
+        let sources = SOURCES.into_iter().zip(self.evicted.iter().zip(&before.evicted));
         let new = sources.filter_map(|(source, (after, before))| {
             let count = after.0 - before.0;
             assert!(count < 1.5, "{source} brought one change {count} times");
