@@ -69,7 +69,8 @@ impl Core {
         let (writes, loads) = (TaskTracker::new(), TaskTracker::new());
         let ttl = Ttl { present: cached.ttl, absent: cached.negative_ttl };
         let l1 = L1::new(cached.capacity);
-        let cache = Arc::new(Tiered::new(l1, l2.clone(), ttl, cached.stale_budget, loads.clone()));
+        let cache = Tiered::new(l1, l2.clone(), ttl, cached.stale_budget, loads.clone());
+        let cache = Arc::new(if cached.audit_rate.is_some() { cache.sampled() } else { cache });
         // Not INSTANCE_ID: two processes of one name must not ignore each other's changes.
         let origin = uuid::Uuid::new_v4().to_string();
         let applier = Arc::new(Applier::new(Arc::clone(&cache), origin, &database));

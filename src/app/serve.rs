@@ -15,7 +15,7 @@ use super::{Core, SeedFile, banner, load};
 use crate::config::{Config, Database};
 use crate::feed::{Applier, ListenTask, PollTask, Proof, SubscribeTask, prune};
 use crate::http::{self, Front, Names};
-use crate::service::Service;
+use crate::service::{Auditor, Service};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{self, CACHE_ENTRIES, FENCED, PROOF_AGE, counter_of, gauge_of};
 
@@ -56,6 +56,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     lifecycle.supervise("poll", |stop| poll.run(stop));
     let (pruned, retention) = (Arc::clone(&store), config.feed.retention);
     lifecycle.supervise("prune", |stop| prune(pruned, retention, stop));
+    if let Some(rate) = config.cache.audit_rate {
+        let auditor = Auditor::new(store.clone(), Arc::clone(applier.cache()), rate, bound);
+        lifecycle.supervise("auditor", |stop| auditor.run(stop));
+    }
     let watch = Watch { applier, proof };
     lifecycle.supervise("watch", |stop| watch.run(recorder.clone(), stop));
 

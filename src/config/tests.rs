@@ -1,4 +1,5 @@
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::builder::Resettable;
@@ -39,6 +40,7 @@ fn nothing_configured_is_the_embedded_default() {
     assert!(config.redis.is_none());
     assert_eq!((config.cache.ttl.as_secs(), config.cache.negative_ttl.as_secs()), (3600, 60));
     assert_eq!(config.cache.capacity, 256 << 20);
+    assert_eq!(config.cache.audit_rate, None);
     let feed = &config.feed;
     assert_eq!((feed.poll_interval.as_millis(), feed.staleness_bound.as_millis()), (200, 1000));
     assert_eq!(feed.retention.as_secs(), 24 * 3600);
@@ -132,6 +134,7 @@ fn numbers_are_told_with_their_range() {
         ("--port", "-1", "PORT: must be a port, 0 to 65535"),
         ("--cache-ttl-seconds", "0", "CACHE_TTL_SECONDS: must be whole seconds, 1 to 31536000"),
         ("--cache-negative-ttl-seconds", "1.5", "CACHE_NEGATIVE_TTL_SECONDS: must be whole sec"),
+        ("--audit-checks-per-second", "1001", "AUDIT_CHECKS_PER_SECOND: must be a whole number, 0"),
         ("--poll-interval-ms", "9", "POLL_INTERVAL_MS: must be whole milliseconds, 10 to 60000"),
         ("--staleness-bound-ms", "600001", "STALENESS_BOUND_MS: must be whole milliseconds, 20"),
         ("--staleness-bound-ms", "399", "STALENESS_BOUND_MS: must be at least twice POLL_INTER"),
@@ -140,9 +143,12 @@ fn numbers_are_told_with_their_range() {
         let mistake = mistake(&[&format!("{flag}={bad}")]);
         assert!(mistake.contains(told), "{mistake}");
     }
-    let config = validate(&["--port", " 0 ", "--staleness-bound-ms", "400"]).unwrap();
+    let numbers =
+        ["--port", " 0 ", "--staleness-bound-ms", "400", "--audit-checks-per-second", "5"];
+    let config = validate(&numbers).unwrap();
     assert_eq!(config.http.address.port(), 0);
     assert_eq!(config.feed.staleness_bound.as_millis(), 400);
+    assert_eq!(config.cache.audit_rate.map(NonZeroU32::get), Some(5));
 }
 
 /// Of a password that was not escaped, a URL's other parts may hold the rest.

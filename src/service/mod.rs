@@ -4,8 +4,10 @@
 //! A look-up goes `resolve → cache → (miss) store`. A write goes `store (commit) → feed`, in a task
 //! of its own: a client that hangs up after the commit must not keep the others from learning of it.
 
+mod auditor;
 mod credentials;
 mod error;
+mod load;
 mod resolve;
 mod tenants;
 
@@ -14,7 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::task::TaskTracker;
 
+pub use self::auditor::Auditor;
 pub use self::error::ServiceError;
+pub use self::load::{truth, version};
 use crate::cache::Tiered;
 use crate::feed::Publisher;
 use crate::store::{Store, StoreResult, Written};

@@ -32,6 +32,10 @@ pub const FEED_CONNECTED: &str = "tenant_feed_connected";
 pub const PROOF_AGE: &str = "tenant_proof_age_seconds";
 /// How often this replica had to stop serving from its cache.
 pub const FENCED: &str = "tenant_fenced_total";
+/// Cached entries that the auditor has compared with the database.
+pub const COHERENCE_CHECKS: &str = "tenant_coherence_checks_total";
+/// Those that were served although they had been wrong for longer than the staleness bound.
+pub const COHERENCE_VIOLATIONS: &str = "tenant_coherence_violations_total";
 /// Time that statements take, by `query`.
 pub const STORE_QUERY: &str = "tenant_store_query_seconds";
 /// Requests by `route` template, `method` and status `class`.
@@ -61,6 +65,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(FEED_CONNECTED, "Whether a source of changes is connected.");
     describe_gauge!(PROOF_AGE, "Seconds since the last completed poll of the change log.");
     describe_counter!(FENCED, "Times that this replica had to stop serving from its cache.");
+    describe_counter!(COHERENCE_CHECKS, "Cached entries compared with the database.");
+    describe_counter!(COHERENCE_VIOLATIONS, "Entries that stayed wrong beyond the bound.");
     describe_histogram!(STORE_QUERY, "Seconds a statement took.");
     Ok(handle)
 }

@@ -1,5 +1,6 @@
 //! Caches, changes and evictions, over several replicas.
 
+mod audit;
 mod burst;
 mod eviction;
 mod fence;

@@ -6,7 +6,7 @@ use tenant_service::domain::Scope;
 use crate::harness::{Postgres, Redis, Replica, Scratch, run_cli};
 
 /// Every variable but `RUST_LOG`.
-const VARIABLES: [&str; 21] = [
+const VARIABLES: [&str; 22] = [
     "HOST",
     "PORT",
     "ANONYMOUS_SCOPES",
@@ -23,6 +23,7 @@ const VARIABLES: [&str; 21] = [
     "CACHE_NEGATIVE_TTL_SECONDS",
     "CACHE_CAPACITY",
     "STALE_BUDGET_SECONDS",
+    "AUDIT_CHECKS_PER_SECOND",
     "POLL_INTERVAL_MS",
     "STALENESS_BOUND_MS",
     "CHANGE_LOG_RETENTION_HOURS",
