@@ -20,6 +20,10 @@ pub const CACHE_FILLS: &str = "tenant_cache_fills_total";
 pub const CACHE_EVICTIONS: &str = "tenant_cache_evictions_total";
 /// Entries held, by `tier`.
 pub const CACHE_ENTRIES: &str = "tenant_cache_entries";
+/// Cached entries that the auditor has compared with the database.
+pub const COHERENCE_CHECKS: &str = "tenant_coherence_checks_total";
+/// Those that were served although they had been wrong for longer than the staleness bound.
+pub const COHERENCE_VIOLATIONS: &str = "tenant_coherence_violations_total";
 /// Changes received, by `source`.
 pub const CHANGES_RECEIVED: &str = "tenant_changes_received_total";
 /// Changes received that had been applied before, by `source`.
@@ -32,10 +36,9 @@ pub const FEED_CONNECTED: &str = "tenant_feed_connected";
 pub const PROOF_AGE: &str = "tenant_proof_age_seconds";
 /// How often this replica had to stop serving from its cache.
 pub const FENCED: &str = "tenant_fenced_total";
-/// Cached entries that the auditor has compared with the database.
-pub const COHERENCE_CHECKS: &str = "tenant_coherence_checks_total";
-/// Those that were served although they had been wrong for longer than the staleness bound.
-pub const COHERENCE_VIOLATIONS: &str = "tenant_coherence_violations_total";
+/// From a write's commit until it may be acknowledged, by `outcome`: every replica has applied it
+/// (`acked`), or one that has not has stopped serving from its cache (`fenced`).
+pub const WRITE_BARRIER: &str = "tenant_write_barrier_seconds";
 /// Time that statements take, by `query`.
 pub const STORE_QUERY: &str = "tenant_store_query_seconds";
 /// Requests by `route` template, `method` and status `class`.
@@ -59,14 +62,18 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(CACHE_FILLS, "Loads stored in a cache tier, or refused by an eviction.");
     describe_counter!(CACHE_EVICTIONS, "Cache entries removed by a change.");
     describe_gauge!(CACHE_ENTRIES, "Cache entries held.");
+    describe_counter!(COHERENCE_CHECKS, "Cached entries compared with the database.");
+    describe_counter!(COHERENCE_VIOLATIONS, "Entries that stayed wrong beyond the bound.");
     describe_counter!(CHANGES_RECEIVED, "Changes received from a source.");
     describe_counter!(CHANGES_DUPLICATE, "Changes received that had been applied before.");
     describe_histogram!(CHANGE_PROPAGATION, "Seconds from a change's row to its eviction here.");
     describe_gauge!(FEED_CONNECTED, "Whether a source of changes is connected.");
     describe_gauge!(PROOF_AGE, "Seconds since the last completed poll of the change log.");
     describe_counter!(FENCED, "Times that this replica had to stop serving from its cache.");
-    describe_counter!(COHERENCE_CHECKS, "Cached entries compared with the database.");
-    describe_counter!(COHERENCE_VIOLATIONS, "Entries that stayed wrong beyond the bound.");
+    describe_histogram!(
+        WRITE_BARRIER,
+        "Seconds from a write's commit until it may be acknowledged."
+    );
     describe_histogram!(STORE_QUERY, "Seconds a statement took.");
     Ok(handle)
 }
