@@ -1,5 +1,7 @@
 //! How much is cached, and for how long.
 
+#![expect(clippy::doc_markdown, reason = "the text of --help, shown as it is written")]
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 

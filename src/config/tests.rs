@@ -289,3 +289,31 @@ fn the_example_is_what_the_service_reads() {
         assert!(readme.contains(&format!("`{variable}`")), "{variable}");
     }
 }
+
+#[test]
+fn replicas_are_named_by_their_own_addresses() {
+    let verify = |flags: &[&str]| {
+        let told = options::<VerifyOptions>(flags).validate();
+        told.map(|(verify, _)| verify).map_err(|mistakes| mistakes.to_string())
+    };
+    let with = |url: &str| verify(&["--replica", url]);
+    for (given, meant) in [
+        ("http://10.0.0.7:3007", "http://10.0.0.7:3007/"),
+        (" http://[::1]:3007/ ", "http://[::1]:3007/"),
+        ("http://h/behind/a/path/", "http://h/behind/a/path"),
+    ] {
+        assert_eq!(with(given).unwrap().replicas[0].as_str(), meant);
+    }
+    for bad in
+        ["hunter2", "http://u:hunter2@h", "http://h/?hunter2", "ftp://hunter2", "http://h/#hunter2"]
+    {
+        let told = with(bad).unwrap_err();
+        assert!(told.contains("--replica: must be http://") && !told.contains("hunter2"), "{told}");
+    }
+    assert!(with("https://h").unwrap_err().contains("TLS"));
+    let all = verify(&["--replica", "http://h", "--tenants", "0", "--bound", "500"]).unwrap();
+    assert_eq!((all.tenants, all.bound.as_millis(), all.probe), (None, 500, 0));
+    assert_eq!(with("http://h").unwrap().tenants, Some(1000));
+    let told = verify(&["--replica", "http://h", "--probe", "5"]).unwrap_err();
+    assert!(told.contains("--probe: needs a second --replica"), "{told}");
+}
