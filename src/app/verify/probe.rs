@@ -83,8 +83,8 @@ impl Tenant {
             drop(join_all(warm).await);
             let path = format!("/api/tenants/{}", self.id);
             let body = json!({ "name": name(change) });
-            let changed = first.send(Method::PATCH, &path, Some(&body)).await?;
-            expect(first, &changed, StatusCode::OK, "changing the probe's tenant")?;
+            let answer = first.send(Method::PATCH, &path, Some(&body)).await?;
+            expect(first, &answer, StatusCode::OK, "changing the probe's tenant")?;
             probed.changes += 1;
             let after = name(change);
             let waits = others.iter().map(|replica| self.seen(replica, &after, bound));

@@ -102,13 +102,12 @@ mod tests {
     use super::*;
 
     fn metrics(source: &str, counts: [u64; 3]) -> String {
-        ["0.001", "0.002", "+Inf"]
-            .iter()
-            .zip(counts)
-            .map(|(bound, count)| {
-                format!("tenant_change_propagation_seconds_bucket{{source=\"{source}\",le=\"{bound}\"}} {count}\n")
-            })
-            .collect()
+        let bucket = |bound: &str, count: u64| {
+            let labels = format!("source=\"{source}\",le=\"{bound}\"");
+            format!("tenant_change_propagation_seconds_bucket{{{labels}}} {count}")
+        };
+        let bounds = ["0.001", "0.002", "+Inf"].into_iter().zip(counts);
+        bounds.map(|(bound, count)| bucket(bound, count)).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
