@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
-use tenant_service::cli::{Cli, run};
+use tenant_service::cli::{Cli, Failure, run};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Cli::given()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Ok(code) => code,
+        Err(Failure { error, code }) => {
             report(&error);
-            ExitCode::FAILURE
+            code
         }
     }
 }

@@ -73,7 +73,8 @@ impl Core {
         let (writes, loads) = (TaskTracker::new(), TaskTracker::new());
         let ttl = Ttl { present: cached.ttl, absent: cached.negative_ttl };
         let l1 = L1::new(cached.capacity);
-        let cache = Arc::new(Tiered::new(l1, l2.clone(), ttl, cached.stale_budget, loads.clone()));
+        let cache = Tiered::new(l1, l2.clone(), ttl, cached.stale_budget, loads.clone());
+        let cache = Arc::new(if cached.audit_rate.is_some() { cache.sampled() } else { cache });
         // Not INSTANCE_ID alone: two processes of one name must not ignore each other's changes,
         // nor one that was started again answer for the one that it was.
         let origin = format!("{instance_id}/{}", uuid::Uuid::new_v4());

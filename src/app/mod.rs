@@ -5,7 +5,9 @@ mod core;
 mod lifecycle;
 mod seed;
 mod serve;
+mod verify;
 
 pub use self::core::{Core, close_store, open};
 pub use self::seed::{SeedFile, SeedReport, load, parse};
 pub use self::serve::serve;
+pub use self::verify::{Report, Verdict, verify};

@@ -17,7 +17,7 @@ use crate::feed::{
     Applier, CensusTask, LinkTask, ListenTask, PollTask, Proof, SubscribeTask, prune,
 };
 use crate::http::{self, Front, Names};
-use crate::service::Service;
+use crate::service::{Auditor, Service};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{self, CACHE_ENTRIES, FENCED, PROOF_AGE, counter_of, gauge_of};
 
@@ -73,6 +73,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     lifecycle.supervise("prune", |stop| prune(pruned, retention, stop));
     let watched = service.clone();
     lifecycle.supervise("watch of the database", |stop| watched.watch_store(stop));
+    if let Some(rate) = config.cache.audit_rate {
+        let auditor = Auditor::new(store.clone(), Arc::clone(applier.cache()), rate, bound);
+        lifecycle.supervise("auditor", |stop| auditor.run(stop));
+    }
     let watch = Watch { applier, proof };
     lifecycle.supervise("watch", |stop| watch.run(recorder.clone(), stop));
 

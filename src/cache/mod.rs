@@ -14,6 +14,7 @@ pub mod clock;
 mod key;
 mod l1;
 pub mod l2;
+mod sample;
 mod serving;
 mod stats;
 mod tiered;
@@ -21,6 +22,7 @@ mod value;
 
 pub use key::{ByIntegration, ByPhone, ByTenant, CredentialsOf, TypedKey};
 pub use l1::{Cached, L1};
+pub use sample::Sample;
 pub use serving::Serving;
 pub use stats::EvictedBy;
 pub use tiered::{Found, LoadError, Standing, Tiered, Ttl, Via};

@@ -13,6 +13,7 @@ use super::bypass::Bypass;
 use super::clock;
 use super::l1::{Cached, Entered, FlightHandle, L1};
 use super::l2::{L2, L2Read, Lease};
+use super::sample::Sample;
 use super::serving::Serving;
 use super::stats::{EvictedBy, Outcome, TierStats};
 use super::{Document, TypedKey};
@@ -110,6 +111,7 @@ pub struct Tiered {
     ttl: Ttl,
     stale_budget: Duration,
     loads: TaskTracker,
+    sample: Option<Sample>,
     l1_stats: TierStats,
     l2_stats: TierStats,
 }
@@ -128,8 +130,20 @@ impl Tiered {
     ) -> Self {
         let (l1_stats, l2_stats) = (TierStats::new("l1"), TierStats::new("l2"));
         let (serving, bypass) = (Arc::default(), Arc::default());
-        let loads = tracker;
-        Self { l1, l2, serving, bypass, ttl, stale_budget, loads, l1_stats, l2_stats }
+        let (loads, sample) = (tracker, None);
+        Self { l1, l2, serving, bypass, ttl, stale_budget, loads, sample, l1_stats, l2_stats }
+    }
+
+    /// The same cache, which keeps a sample of its keys for whoever is to check them.
+    #[must_use]
+    pub fn sampled(self) -> Self {
+        Self { sample: Some(Sample::default()), ..self }
+    }
+
+    /// The sample of its keys, where one is kept.
+    #[must_use]
+    pub const fn sample(&self) -> Option<&Sample> {
+        self.sample.as_ref()
     }
 
     /// Until when the cache may be served from.
@@ -419,6 +433,9 @@ impl FlightGuard {
             let ttl = self.cache.ttl.jittered(cached.is_present());
             let stored = self.cache.l1.fill(&self.key, self.began, cached.clone(), ttl);
             self.cache.l1_stats.fill(stored);
+            if let Some(sample) = self.cache.sample.as_ref().filter(|_| stored) {
+                sample.offer(&self.key);
+            }
         }
         (result, lease)
     }

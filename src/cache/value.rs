@@ -112,7 +112,7 @@ impl TenantBody {
 }
 
 /// Every view of a credential that the API shows. `Debug` shows none.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CredentialViews {
     /// The object with its secrets masked.
     pub masked: Bytes,

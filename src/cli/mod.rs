@@ -6,6 +6,9 @@ mod migrate;
 mod openapi;
 mod seed;
 mod serve;
+mod verify;
+
+use std::process::ExitCode;
 
 use clap::builder::Resettable;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -36,6 +39,7 @@ enum Command {
     Migrate(migrate::Command),
     Seed(seed::Command),
     Openapi(openapi::Command),
+    Verify(Box<verify::Command>),
 }
 
 impl Cli {
@@ -63,18 +67,39 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_empty_variables)
 }
 
-/// Runs what the command line says.
+/// Why a command ended, and with which code.
+#[derive(Debug)]
+pub struct Failure {
+    /// As a chain whose first line says what to do.
+    pub error: anyhow::Error,
+    /// What the process is to end with.
+    pub code: ExitCode,
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { error, code: ExitCode::FAILURE }
+    }
+}
+
+/// Runs what the command line says, and tells with which code the process is to end.
 ///
 /// # Errors
-/// Whatever went wrong, as a chain whose first line says what to do.
-pub async fn run(cli: Cli) -> anyhow::Result<()> {
+/// Whatever went wrong.
+pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
-        None => serve::Command { options: cli.options }.run().await,
-        Some(Command::Serve(command)) => command.run().await,
-        Some(Command::Migrate(command)) => command.run().await,
-        Some(Command::Seed(command)) => command.run().await,
-        Some(Command::Openapi(openapi::Command {})) => openapi::Command::run(),
+        None => serve::Command { options: cli.options }.run().await?,
+        Some(Command::Serve(command)) => command.run().await?,
+        Some(Command::Migrate(command)) => command.run().await?,
+        Some(Command::Seed(command)) => command.run().await?,
+        Some(Command::Openapi(openapi::Command {})) => openapi::Command::run()?,
+        Some(Command::Verify(command)) => {
+            // 1 is for what it has found.
+            let code = ExitCode::from(2);
+            return command.run().await.map_err(|error| Failure { error, code });
+        }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Begins to log.

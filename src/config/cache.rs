@@ -1,5 +1,8 @@
 //! How much is cached, and for how long.
 
+#![expect(clippy::doc_markdown, reason = "the text of --help, shown as it is written")]
+
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::Mistakes;
@@ -26,6 +29,11 @@ pub(super) struct Options {
     /// reach. (Credentials and writes are refused meanwhile)
     #[arg(long, env = "STALE_BUDGET_SECONDS", default_value = "300", value_name = "SECONDS")]
     stale_budget_seconds: Given,
+
+    /// How many cached entries a second are compared with the database, each by one query. One that
+    /// stays wrong beyond STALENESS_BOUND_MS is counted, logged and evicted. 0 compares none
+    #[arg(long, env = "AUDIT_CHECKS_PER_SECOND", default_value = "0", value_name = "NUMBER")]
+    audit_checks_per_second: Given,
 }
 
 /// How much is cached, and for how long.
@@ -39,6 +47,8 @@ pub struct Cache {
     pub capacity: u64,
     /// For how long an answer may be old that says so.
     pub stale_budget: Duration,
+    /// How many entries a second are compared with the database.
+    pub audit_rate: Option<NonZeroU32>,
 }
 
 impl Cache {
@@ -48,6 +58,7 @@ impl Cache {
         negative_ttl: Duration::ZERO,
         capacity: 0,
         stale_budget: Duration::ZERO,
+        audit_rate: None,
     };
 }
 
@@ -64,6 +75,12 @@ impl Options {
         let negative_ttl =
             seconds("CACHE_NEGATIVE_TTL_SECONDS", &self.cache_negative_ttl_seconds, 1);
         let stale_budget = seconds("STALE_BUDGET_SECONDS", &self.stale_budget_seconds, 0);
+        let audit_rate = mistakes.number(
+            "AUDIT_CHECKS_PER_SECOND",
+            &self.audit_checks_per_second,
+            "a whole number",
+            0..=1_000_u32,
+        );
         let accepts = "must be at least 1MiB, such as 256MiB or 2GiB";
         let capacity = mistakes.parsed("CACHE_CAPACITY", &self.cache_capacity, accepts, bytes);
         Some(Cache {
@@ -71,6 +88,7 @@ impl Options {
             negative_ttl: Duration::from_secs(negative_ttl?),
             capacity: capacity?,
             stale_budget: Duration::from_secs(stale_budget?),
+            audit_rate: NonZeroU32::new(audit_rate?),
         })
     }
 }

@@ -12,6 +12,7 @@ mod given;
 mod http;
 mod redis;
 mod telemetry;
+mod verify;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub use self::given::Mistakes;
 pub use self::http::Http;
 pub use self::redis::{Redis, RedisServer};
 pub use self::telemetry::{LogFormat, Telemetry};
+pub use self::verify::Verify;
 
 /// What `serve` was given.
 #[derive(Debug, Clone, clap::Args)]
@@ -73,6 +75,15 @@ pub struct MigrateOptions {
     database: database::Options,
     #[command(flatten)]
     telemetry: telemetry::Options,
+}
+
+/// What `verify` was given: it reads, and logs nothing.
+#[derive(Debug, Clone, clap::Args)]
+pub struct VerifyOptions {
+    #[command(flatten)]
+    verify: verify::Options,
+    #[command(flatten)]
+    database: database::Options,
 }
 
 /// What the service runs with.
@@ -150,6 +161,19 @@ impl MigrateOptions {
         let database = self.database.validate(&mut mistakes);
         let telemetry = self.telemetry.validate(&mut mistakes);
         mistakes.unless_any(database.zip(telemetry))
+    }
+}
+
+impl VerifyOptions {
+    /// What these options mean.
+    ///
+    /// # Errors
+    /// See [`ServeOptions::validate`].
+    pub fn validate(self) -> Result<(Verify, Database), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let verify = self.verify.validate(&mut mistakes);
+        let database = self.database.validate(&mut mistakes);
+        mistakes.unless_any(verify.zip(database))
     }
 }
 

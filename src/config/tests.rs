@@ -1,4 +1,5 @@
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::builder::Resettable;
@@ -39,6 +40,7 @@ fn nothing_configured_is_the_embedded_default() {
     assert!(config.redis.is_none());
     assert_eq!((config.cache.ttl.as_secs(), config.cache.negative_ttl.as_secs()), (3600, 60));
     assert_eq!(config.cache.capacity, 256 << 20);
+    assert_eq!(config.cache.audit_rate, None);
     let feed = &config.feed;
     assert_eq!((feed.poll_interval.as_millis(), feed.staleness_bound.as_millis()), (200, 1000));
     assert_eq!(feed.retention.as_secs(), 24 * 3600);
@@ -173,6 +175,7 @@ fn numbers_are_told_with_their_range() {
         ("--port", "-1", "PORT: must be a port, 0 to 65535"),
         ("--cache-ttl-seconds", "0", "CACHE_TTL_SECONDS: must be whole seconds, 1 to 31536000"),
         ("--cache-negative-ttl-seconds", "1.5", "CACHE_NEGATIVE_TTL_SECONDS: must be whole sec"),
+        ("--audit-checks-per-second", "1001", "AUDIT_CHECKS_PER_SECOND: must be a whole number, 0"),
         ("--poll-interval-ms", "9", "POLL_INTERVAL_MS: must be whole milliseconds, 10 to 60000"),
         ("--staleness-bound-ms", "600001", "STALENESS_BOUND_MS: must be whole milliseconds, 20"),
         ("--staleness-bound-ms", "399", "STALENESS_BOUND_MS: must be at least twice POLL_INTER"),
@@ -181,9 +184,12 @@ fn numbers_are_told_with_their_range() {
         let mistake = mistake(&[&format!("{flag}={bad}")]);
         assert!(mistake.contains(told), "{mistake}");
     }
-    let config = validate(&["--port", " 0 ", "--staleness-bound-ms", "400"]).unwrap();
+    let numbers =
+        ["--port", " 0 ", "--staleness-bound-ms", "400", "--audit-checks-per-second", "5"];
+    let config = validate(&numbers).unwrap();
     assert_eq!(config.http.address.port(), 0);
     assert_eq!(config.feed.staleness_bound.as_millis(), 400);
+    assert_eq!(config.cache.audit_rate.map(NonZeroU32::get), Some(5));
 }
 
 /// Of a password that was not escaped, a URL's other parts may hold the rest.
@@ -323,4 +329,32 @@ fn the_example_is_what_the_service_reads() {
         let variable = argument.get_env().unwrap().to_str().unwrap();
         assert!(readme.contains(&format!("`{variable}`")), "{variable}");
     }
+}
+
+#[test]
+fn replicas_are_named_by_their_own_addresses() {
+    let verify = |flags: &[&str]| {
+        let told = options::<VerifyOptions>(flags).validate();
+        told.map(|(verify, _)| verify).map_err(|mistakes| mistakes.to_string())
+    };
+    let with = |url: &str| verify(&["--replica", url]);
+    for (given, meant) in [
+        ("http://10.0.0.7:3007", "http://10.0.0.7:3007/"),
+        (" http://[::1]:3007/ ", "http://[::1]:3007/"),
+        ("http://h/behind/a/path/", "http://h/behind/a/path"),
+    ] {
+        assert_eq!(with(given).unwrap().replicas[0].as_str(), meant);
+    }
+    for bad in
+        ["hunter2", "http://u:hunter2@h", "http://h/?hunter2", "ftp://hunter2", "http://h/#hunter2"]
+    {
+        let told = with(bad).unwrap_err();
+        assert!(told.contains("--replica: must be http://") && !told.contains("hunter2"), "{told}");
+    }
+    assert!(with("https://h").unwrap_err().contains("TLS"));
+    let all = verify(&["--replica", "http://h", "--tenants", "0", "--bound", "500"]).unwrap();
+    assert_eq!((all.tenants, all.bound.as_millis(), all.probe), (None, 500, 0));
+    assert_eq!(with("http://h").unwrap().tenants, Some(1000));
+    let told = verify(&["--replica", "http://h", "--probe", "5"]).unwrap_err();
+    assert!(told.contains("--probe: needs a second --replica"), "{told}");
 }

@@ -4,8 +4,10 @@
 //! A look-up goes `resolve → cache → (miss) store`. A write goes `store (commit) → feed`, in a task
 //! of its own: a client that hangs up after the commit must not keep the others from learning of it.
 
+mod auditor;
 mod credentials;
 mod error;
+mod load;
 mod resolve;
 mod standing;
 mod tenants;
@@ -15,7 +17,9 @@ use std::sync::atomic::AtomicBool;
 
 use tokio_util::task::TaskTracker;
 
+pub use self::auditor::Auditor;
 pub use self::error::ServiceError;
+pub use self::load::{truth, version};
 pub use self::standing::Readiness;
 use crate::cache::Tiered;
 use crate::feed::Publisher;

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Service, ServiceError};
+use super::{Service, ServiceError, load};
 use crate::cache::{
-    ByIntegration, ByPhone, ByTenant, CredentialViews, CredentialsOf, Document, Found, LoadError,
-    LookupBody, TenantBody,
+    ByIntegration, ByPhone, ByTenant, CredentialViews, CredentialsOf, Document, Found,
 };
-use crate::domain::{CredentialType, IntegrationId, Lookup, PhoneNumberId, Tenant, TenantId};
-use crate::store::{StoreError, StoreResult};
+use crate::domain::{CredentialType, IntegrationId, PhoneNumberId, TenantId};
 
 impl Service {
     /// The active tenant that has this phone number.
@@ -18,7 +16,7 @@ impl Service {
     pub async fn by_phone(&self, phone: PhoneNumberId) -> Result<Found<Document>, ServiceError> {
         let load = || {
             let (store, phone) = (Arc::clone(&self.0.store), phone.clone());
-            async move { loaded("by_phone", store.tenant_by_phone(&phone).await, lookup) }
+            async move { load::by_phone(store.as_ref(), &phone).await }
         };
         Ok(self.0.cache.get(ByPhone(phone.clone()), load).await?)
     }
@@ -39,7 +37,7 @@ impl Service {
     ) -> Result<Found<Document>, ServiceError> {
         let load = || {
             let (store, id) = (Arc::clone(&self.0.store), integration.clone());
-            async move { loaded("by_integration", store.tenant_by_integration(&id).await, lookup) }
+            async move { load::by_integration(store.as_ref(), &id).await }
         };
         Ok(self.0.cache.get(ByIntegration(integration.clone()), load).await?)
     }
@@ -57,7 +55,7 @@ impl Service {
     pub async fn tenant(&self, id: TenantId) -> Result<Found<Document>, ServiceError> {
         let load = || {
             let (store, id) = (Arc::clone(&self.0.store), id.clone());
-            async move { loaded("tenant", store.tenant(&id).await, tenant) }
+            async move { load::by_id(store.as_ref(), &id).await }
         };
         Ok(self.0.cache.get(ByTenant(id.clone()), load).await?)
     }
@@ -73,31 +71,8 @@ impl Service {
     ) -> Result<Found<Arc<CredentialViews>>, ServiceError> {
         let load = || {
             let (store, id) = (Arc::clone(&self.0.store), id.clone());
-            async move {
-                loaded("credentials", store.credentials(&id, kind).await, |stored| {
-                    CredentialViews::of(kind, &stored.credentials, stored.version).map(Arc::new)
-                })
-            }
+            async move { load::credentials(store.as_ref(), &id, kind).await }
         };
         Ok(self.0.cache.get(CredentialsOf(id.clone(), kind), load).await?)
     }
-}
-
-/// Makes of a row what is cached.
-fn loaded<R, T>(
-    operation: &'static str,
-    row: StoreResult<Option<R>>,
-    view: impl FnOnce(&R) -> serde_json::Result<T>,
-) -> Result<Option<T>, LoadError> {
-    let row = row.map_err(|failure| LoadError::from(ServiceError::of(operation, failure)))?;
-    let view = row.as_ref().map(view).transpose();
-    view.map_err(|_| ServiceError::of(operation, StoreError::Corrupt("not serialisable")).into())
-}
-
-fn lookup(found: &Lookup) -> serde_json::Result<Document> {
-    Ok(Document::new(serde_json::to_vec(&LookupBody::of(found))?, found.revision))
-}
-
-fn tenant(tenant: &Tenant) -> serde_json::Result<Document> {
-    Ok(Document::new(serde_json::to_vec(&TenantBody::of(tenant))?, tenant.revision))
 }

@@ -19,8 +19,8 @@ use async_trait::async_trait;
 
 use crate::coherence::{Instance, LogHead, LogIdentity, Snapshot};
 use crate::domain::{
-    Change, CredentialType, Credentials, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region,
-    Status, Tenant, TenantId, TenantPatch,
+    CacheKey, Change, CredentialType, Credentials, IntegrationId, Lookup, NewTenant, PhoneNumberId,
+    Region, Status, Tenant, TenantId, TenantPatch,
 };
 
 pub use error::{Cause, StoreError, StoreResult};
@@ -245,9 +245,20 @@ pub trait Replicas: Send + Sync {
     async fn bury(&self, instance: &str, renewals: i64) -> StoreResult<bool>;
 }
 
+/// Samples, for whoever compares answers with the truth.
+#[async_trait]
+pub trait Sampling: Send + Sync {
+    /// So many tenants at random, or all of them in a random order.
+    async fn random_tenants(&self, limit: Option<u32>) -> StoreResult<Vec<TenantId>>;
+
+    /// The keys that the last so many changes in the log have touched, of tenants that are no more
+    /// among them.
+    async fn lately_touched(&self, changes: u32) -> StoreResult<Vec<CacheKey>>;
+}
+
 /// All of it.
 #[async_trait]
-pub trait Store: Tenants + CredentialStore + ChangeLog + Replicas {
+pub trait Store: Tenants + CredentialStore + ChangeLog + Replicas + Sampling {
     /// Answers if the database does: for health checks.
     async fn ping(&self) -> StoreResult<()>;
 

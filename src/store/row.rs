@@ -3,6 +3,7 @@
 //! Everything composite travels as text (moments in RFC 3339, objects and lists in JSON), so that
 //! one type reads the rows of both, and a value that can't be read is never part of an error.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,7 +11,9 @@ use serde_json::{Map, Value};
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::{Replica, StoreError, StoreResult, StoredCredentials};
-use crate::domain::{Change, ChangeKind, Credentials, Lookup, Tenant, keeps_digits};
+use crate::domain::{
+    CacheKey, Change, ChangeKind, Credentials, Lookup, Tenant, TenantId, keeps_digits,
+};
 use crate::telemetry::logging::chain;
 
 /// For a row that this very transaction has locked or written.
@@ -189,6 +192,18 @@ fn kind(text: &str) -> ChangeKind {
             ChangeKind::TenantUpdated
         }
     })
+}
+
+/// The ids of a column. One that is none, no client can ask for.
+pub(super) fn ids(column: &[String]) -> Vec<TenantId> {
+    column.iter().filter_map(|id| id.parse().ok()).collect()
+}
+
+/// The keys in a column of the change log, each once. What can't be read names none.
+pub(super) fn keys(column: &[String]) -> Vec<CacheKey> {
+    let texts = column.iter().filter_map(|text| serde_json::from_str::<Vec<String>>(text).ok());
+    let keys: BTreeSet<CacheKey> = texts.flatten().filter_map(|key| key.parse().ok()).collect();
+    keys.into_iter().collect()
 }
 
 /// A number that is never negative.

@@ -20,6 +20,10 @@ pub const CACHE_FILLS: &str = "tenant_cache_fills_total";
 pub const CACHE_EVICTIONS: &str = "tenant_cache_evictions_total";
 /// Entries held, by `tier`.
 pub const CACHE_ENTRIES: &str = "tenant_cache_entries";
+/// Cached entries that the auditor has compared with the database.
+pub const COHERENCE_CHECKS: &str = "tenant_coherence_checks_total";
+/// Those that were served although they had been wrong for longer than the staleness bound.
+pub const COHERENCE_VIOLATIONS: &str = "tenant_coherence_violations_total";
 /// Changes received, by `source`.
 pub const CHANGES_RECEIVED: &str = "tenant_changes_received_total";
 /// Changes received that had been applied before, by `source`.
@@ -58,6 +62,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(CACHE_FILLS, "Loads stored in a cache tier, or refused by an eviction.");
     describe_counter!(CACHE_EVICTIONS, "Cache entries removed by a change.");
     describe_gauge!(CACHE_ENTRIES, "Cache entries held.");
+    describe_counter!(COHERENCE_CHECKS, "Cached entries compared with the database.");
+    describe_counter!(COHERENCE_VIOLATIONS, "Entries that stayed wrong beyond the bound.");
     describe_counter!(CHANGES_RECEIVED, "Changes received from a source.");
     describe_counter!(CHANGES_DUPLICATE, "Changes received that had been applied before.");
     describe_histogram!(CHANGE_PROPAGATION, "Seconds from a change's row to its eviction here.");

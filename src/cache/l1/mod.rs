@@ -23,7 +23,7 @@ use crate::domain::{CacheKey, KeyKind};
 const STRIPES: usize = 4096;
 
 /// A cached value or, as `None`, a cached absence.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cached {
     /// A tenant, or the answer to a look-up.
     Document(Option<Document>),

@@ -6,6 +6,7 @@ mod lease;
 mod migrate;
 mod notify;
 mod replicas;
+mod sampling;
 mod tenants;
 
 use std::fmt;
@@ -65,10 +66,19 @@ impl Postgres {
     /// # Errors
     /// The URL can't be understood.
     pub fn connect(url: &SecretString, max_connections: u32) -> Result<Self, InvalidUrl> {
-        let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| InvalidUrl)?;
-        // The driver looks an address in brackets (IPv6) up as a name.
-        let host = options.get_host().trim_matches(['[', ']']).to_owned();
-        let options = options.host(&host).application_name("tenant-service");
+        Ok(Self::with(options(url)?, max_connections))
+    }
+
+    /// The same, through which nothing can be written: the server refuses it.
+    ///
+    /// # Errors
+    /// See [`Postgres::connect`].
+    pub fn read_only(url: &SecretString, max_connections: u32) -> Result<Self, InvalidUrl> {
+        let options = options(url)?.options([("default_transaction_read_only", "on")]);
+        Ok(Self::with(options, max_connections))
+    }
+
+    fn with(options: PgConnectOptions, max_connections: u32) -> Self {
         let bounded = options.clone().options([
             ("statement_timeout", STATEMENT_TIMEOUT_MS),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS),
@@ -88,7 +98,7 @@ impl Postgres {
         let pool = pool_options(max_connections)
             .after_connect(|connection, _| refuse_a_standby(connection).boxed())
             .connect_lazy_with(bounded);
-        Ok(Self { options, pool, log })
+        Self { options, pool, log }
     }
 
     /// The pool of reads and writes, for statements that belong to other layers.
@@ -119,6 +129,13 @@ impl Postgres {
     async fn log_lease(&self) -> StoreResult<Lease> {
         Ok(Lease::new(self.log.acquire().await?))
     }
+}
+
+fn options(url: &SecretString) -> Result<PgConnectOptions, InvalidUrl> {
+    let options = PgConnectOptions::from_str(url.expose_secret()).map_err(|_| InvalidUrl)?;
+    // The driver looks an address in brackets (IPv6) up as a name.
+    let host = options.get_host().trim_matches(['[', ']']).to_owned();
+    Ok(options.host(&host).application_name("tenant-service"))
 }
 
 /// Every connection is tested before it is lent out. That costs a round trip, on reads that a

@@ -4,6 +4,7 @@ mod changes;
 mod credentials;
 mod migrate;
 mod replicas;
+mod sampling;
 mod tenants;
 
 use std::path::{Path, PathBuf};
@@ -41,12 +42,20 @@ impl Sqlite {
     #[must_use]
     pub fn at(path: &Path) -> Self {
         let options = SqliteConnectOptions::new()
-            .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
             // What is acknowledged survives a power cut.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(true);
+            .synchronous(SqliteSynchronous::Full);
+        Self::with(options, path)
+    }
+
+    /// The same, through which nothing can be written. There has to be such a file.
+    #[must_use]
+    pub fn read_only(path: &Path) -> Self {
+        Self::with(SqliteConnectOptions::new().read_only(true), path)
+    }
+
+    fn with(options: SqliteConnectOptions, path: &Path) -> Self {
+        let options = options.filename(path).busy_timeout(BUSY_TIMEOUT).foreign_keys(true);
         let pool = |size: u32| {
             SqlitePoolOptions::new()
                 .max_connections(size)

@@ -1,5 +1,6 @@
 //! Caches, changes and evictions, over several replicas.
 
+mod audit;
 mod barrier;
 mod burst;
 mod eviction;

@@ -6,3 +6,4 @@ mod rights;
 mod seeds;
 mod start_and_end;
 mod tour;
+mod verify;

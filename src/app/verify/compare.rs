@@ -1,0 +1,185 @@
+//! Comparing what replicas say with what the database says.
+//!
+//! The rule is the auditor's, from outside: a difference is a suspicion, for a change may be on its
+//! way. It is looked into once the staleness bound has passed, and is a violation if the same wrong
+//! answer is given then.
+
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::replica::{Replica, Said, Source};
+use crate::cache::{Cached, LoadError};
+use crate::domain::CacheKey;
+use crate::service::{truth, version};
+use crate::store::Store;
+
+/// What was seen of one key at one replica.
+#[derive(Debug)]
+pub enum Seen {
+    /// What the database says.
+    Right(Source),
+    /// Something else.
+    Suspect(Box<Suspect>),
+    /// Something that may be old, and says so.
+    Stale,
+    /// Nothing, and why.
+    Unanswered(String),
+}
+
+/// An answer that differs from the database.
+#[derive(Debug)]
+pub struct Suspect {
+    /// Whose it is, by its place in the list.
+    pub replica: usize,
+    /// The key that was asked for.
+    pub key: CacheKey,
+    said: Said,
+    source: Source,
+    truth: Cached,
+    since: Instant,
+}
+
+/// What a suspicion has come to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The change has arrived.
+    InFlight,
+    /// The same wrong answer.
+    Violation(Violation),
+    /// What was compared has changed again meanwhile: to be looked at once more.
+    Again(Box<Suspect>),
+    /// See [`Seen::Stale`].
+    Stale,
+    /// See [`Seen::Unanswered`].
+    Unanswered(String),
+}
+
+/// An answer that stayed wrong for longer than the bound.
+#[derive(Debug, serde::Serialize)]
+pub struct Violation {
+    /// Whose it is.
+    pub replica: String,
+    /// What was asked for.
+    pub key: CacheKey,
+    /// What was answered, by its revision.
+    pub answered: String,
+    /// What the database has.
+    pub current: String,
+}
+
+/// Asks every replica for a key, and then the database: what it says is at least as new.
+///
+/// # Errors
+/// The database is out of reach, or a scope is missing.
+pub async fn look(
+    store: &dyn Store,
+    replicas: &[Replica],
+    key: &CacheKey,
+) -> anyhow::Result<Vec<Seen>> {
+    let answers = try_join_all(replicas.iter().map(|replica| replica.ask(key))).await?;
+    let truth = match truth(store, key).await {
+        Ok(truth) => truth,
+        Err(LoadError::Unavailable(why)) => anyhow::bail!("the database: {why}"),
+        // A row that can't be read: replicas can't either.
+        Err(LoadError::Failed(why)) => {
+            return Ok(answers.iter().map(|_| Seen::Unanswered(why.to_string())).collect());
+        }
+    };
+    let seen = |(replica, answer): (usize, Result<(Said, Source), String>)| match answer {
+        Err(why) => Seen::Unanswered(why),
+        Ok((_, Source::Stale)) => Seen::Stale,
+        Ok((said, source)) if agrees(&said, &truth) => Seen::Right(source),
+        Ok((said, source)) => {
+            let (key, truth, since) = (key.clone(), truth.clone(), Instant::now());
+            Seen::Suspect(Box::new(Suspect { replica, key, said, source, truth, since }))
+        }
+    };
+    Ok(answers.into_iter().enumerate().map(seen).collect())
+}
+
+/// Looks into a suspicion once its change must have arrived.
+///
+/// # Errors
+/// See [`look`].
+pub async fn look_again(
+    store: &dyn Store,
+    replicas: &[Replica],
+    suspect: Suspect,
+    settled: Duration,
+) -> anyhow::Result<Outcome> {
+    tokio::time::sleep_until(suspect.since + settled).await;
+    let replica = &replicas[suspect.replica];
+    let seen = look(store, std::slice::from_ref(replica), &suspect.key).await?.pop();
+    Ok(match seen {
+        None | Some(Seen::Right(_)) => Outcome::InFlight,
+        Some(Seen::Stale) => Outcome::Stale,
+        Some(Seen::Unanswered(why)) => Outcome::Unanswered(why),
+        Some(Seen::Suspect(now)) => {
+            suspect.settle(replica, Suspect { replica: suspect.replica, ..*now })
+        }
+    })
+}
+
+impl Suspect {
+    /// From where the replica had it.
+    pub const fn source(&self) -> Source {
+        self.source
+    }
+
+    /// What it means that the answer is still not what the database says.
+    fn settle(&self, replica: &Replica, now: Self) -> Outcome {
+        if self.said != now.said {
+            return Outcome::InFlight;
+        }
+        // No revision comes back, so this one was replaced before. Absences, and credentials, look
+        // alike: such an answer is of before if what it is compared with has been there since.
+        let has_revision = matches!(now.said, Said::Document { etag: Some(_), .. });
+        if !has_revision && self.truth != now.truth {
+            return Outcome::Again(Box::new(now));
+        }
+        Outcome::Violation(Violation {
+            replica: replica.name().to_owned(),
+            answered: match &now.said {
+                Said::Document { etag: Some(etag), .. } => {
+                    format!("revision {}", etag.trim_matches('"'))
+                }
+                Said::Document { etag: None, .. } => "other credentials".to_owned(),
+                Said::Absent => "absent".to_owned(),
+            },
+            current: version(&now.truth),
+            key: now.key,
+        })
+    }
+}
+
+/// Whether an answer is what a cache that is right would give. Of credentials, by their masked form.
+fn agrees(said: &Said, truth: &Cached) -> bool {
+    let is = |body: &Value, bytes: &[u8]| {
+        serde_json::from_slice::<Value>(bytes).is_ok_and(|truth| truth == *body)
+    };
+    match (said, truth) {
+        (Said::Absent, truth) => !truth.is_present(),
+        (Said::Document { body, etag }, Cached::Document(Some(document))) => {
+            etag.as_ref().is_some_and(|etag| etag.as_bytes() == document.etag)
+                && is(body, &document.body)
+        }
+        (Said::Document { body, .. }, Cached::Credentials(Some(views))) => is(body, &views.masked),
+        (Said::Document { .. }, Cached::Document(None) | Cached::Credentials(None)) => false,
+    }
+}
+
+/// Looks at several keys, one after the other.
+///
+/// # Errors
+/// See [`look`].
+pub async fn look_at(
+    store: &dyn Store,
+    replicas: &[Replica],
+    keys: Vec<CacheKey>,
+) -> anyhow::Result<Vec<Vec<Seen>>> {
+    let looks = keys.iter().map(|key| look(store, replicas, key));
+    join_all(looks).await.into_iter().collect()
+}

@@ -1,0 +1,85 @@
+//! What the cache is filled with: documents and views, made of what the store says.
+
+use std::sync::Arc;
+
+use super::ServiceError;
+use crate::cache::{
+    ByIntegration, ByPhone, ByTenant, Cached, CredentialViews, CredentialsOf, Document, LoadError,
+    LookupBody, TenantBody, TypedKey,
+};
+use crate::domain::{
+    CacheKey, CredentialType, IntegrationId, Lookup, PhoneNumberId, Tenant, TenantId,
+};
+use crate::store::{Store, StoreError, StoreResult};
+
+type Loaded<T> = Result<Option<T>, LoadError>;
+
+pub(super) async fn by_phone(store: &dyn Store, phone: &PhoneNumberId) -> Loaded<Document> {
+    loaded("by_phone", store.tenant_by_phone(phone).await, lookup)
+}
+
+pub(super) async fn by_integration(store: &dyn Store, id: &IntegrationId) -> Loaded<Document> {
+    loaded("by_integration", store.tenant_by_integration(id).await, lookup)
+}
+
+pub(super) async fn by_id(store: &dyn Store, id: &TenantId) -> Loaded<Document> {
+    loaded("tenant", store.tenant(id).await, tenant)
+}
+
+pub(super) async fn credentials(
+    store: &dyn Store,
+    id: &TenantId,
+    kind: CredentialType,
+) -> Loaded<Arc<CredentialViews>> {
+    loaded("credentials", store.credentials(id, kind).await, |stored| {
+        CredentialViews::of(kind, &stored.credentials, stored.version).map(Arc::new)
+    })
+}
+
+/// What a cache that is right has under this key: the truth, as it would be filled now.
+///
+/// # Errors
+/// The database is out of reach, or a stored row can't be read.
+pub async fn truth(store: &dyn Store, key: &CacheKey) -> Result<Cached, LoadError> {
+    Ok(match key {
+        CacheKey::Phone(phone) => ByPhone::wrap(by_phone(store, phone).await?),
+        CacheKey::Integration(id) => ByIntegration::wrap(by_integration(store, id).await?),
+        CacheKey::Tenant(id) => ByTenant::wrap(by_id(store, id).await?),
+        CacheKey::Credentials(id, kind) => {
+            CredentialsOf::wrap(credentials(store, id, *kind).await?)
+        }
+    })
+}
+
+/// Which version this is, without a word of what is in it. A document's is its tenant's revision:
+/// the number of a change in the log.
+#[must_use]
+pub fn version(cached: &Cached) -> String {
+    match cached {
+        Cached::Document(Some(document)) => {
+            let revision = String::from_utf8_lossy(&document.etag);
+            format!("revision {}", revision.trim_matches('"'))
+        }
+        Cached::Credentials(Some(views)) => format!("version {}", views.version),
+        Cached::Document(None) | Cached::Credentials(None) => "absent".to_owned(),
+    }
+}
+
+/// Makes of a row what is cached.
+fn loaded<R, T>(
+    operation: &'static str,
+    row: StoreResult<Option<R>>,
+    view: impl FnOnce(&R) -> serde_json::Result<T>,
+) -> Loaded<T> {
+    let row = row.map_err(|failure| LoadError::from(ServiceError::of(operation, failure)))?;
+    let view = row.as_ref().map(view).transpose();
+    view.map_err(|_| ServiceError::of(operation, StoreError::Corrupt("not serialisable")).into())
+}
+
+fn lookup(found: &Lookup) -> serde_json::Result<Document> {
+    Ok(Document::new(serde_json::to_vec(&LookupBody::of(found))?, found.revision))
+}
+
+fn tenant(tenant: &Tenant) -> serde_json::Result<Document> {
+    Ok(Document::new(serde_json::to_vec(&TenantBody::of(tenant))?, tenant.revision))
+}
