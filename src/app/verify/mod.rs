@@ -12,6 +12,7 @@ mod propagation;
 mod replica;
 mod report;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -85,12 +86,24 @@ async fn compare(
     replicas: &[Replica],
     report: &mut Report,
 ) -> anyhow::Result<Vec<Suspect>> {
-    let units = drawn(plan.tenants, store).await?;
-    let (total, mut progress) = (units.len(), Progress::begin());
+    let what = "reading the database (has it been migrated, and may this role read it?)";
+    let tenants = store.random_tenants(plan.tenants).await.context(what)?;
+    let touched = store.lately_touched(LATEST_CHANGES).await.context(what)?;
+    let apart: BTreeSet<CacheKey> = touched.into_iter().chain(nobodys()).collect();
+    let keys = apart.iter().cloned().map(Unit::Key);
+    let units: Vec<Unit> = tenants.into_iter().map(Unit::Tenant).chain(keys).collect();
+    let (total, mut progress, apart) = (units.len(), Progress::begin(), &apart);
     let mut looks = stream::iter(units)
         .map(|unit| async move {
             let is_tenant = matches!(unit, Unit::Tenant(_));
-            let keys = keys_of(store, unit).await?;
+            let keys = match unit {
+                Unit::Key(key) => vec![key],
+                // Each key once.
+                Unit::Tenant(id) => {
+                    let keys = keys_of(store, id).await?.into_iter();
+                    keys.filter(|key| !apart.contains(key)).collect()
+                }
+            };
             let count = keys.len();
             anyhow::Ok((is_tenant, count, look_at(store, replicas, keys).await?))
         })
@@ -153,26 +166,17 @@ async fn settle(
     Ok(())
 }
 
-/// What is looked at.
-async fn drawn(tenants: Option<u32>, store: &dyn Store) -> anyhow::Result<Vec<Unit>> {
-    let what = "reading the database (has it been migrated, and may this role read it?)";
-    let tenants = store.random_tenants(tenants).await.context(what)?;
-    let touched = store.lately_touched(LATEST_CHANGES).await.context(what)?;
-    let nobodys = (0..ABSENT).flat_map(|_| {
+/// Keys that belong to nobody.
+fn nobodys() -> impl Iterator<Item = CacheKey> {
+    let keys = (0..ABSENT).flat_map(|_| {
         let number = fastrand::u64(..1_000_000_000_000);
         [format!("phone:999{number:012}"), format!("integration:verify-{number:012}")]
     });
-    let nobodys = nobodys.filter_map(|key| key.parse().ok());
-    let keys = touched.into_iter().chain(nobodys).map(Unit::Key);
-    Ok(tenants.into_iter().map(Unit::Tenant).chain(keys).collect())
+    keys.filter_map(|key| key.parse().ok())
 }
 
 /// All keys of a tenant.
-async fn keys_of(store: &dyn Store, unit: Unit) -> anyhow::Result<Vec<CacheKey>> {
-    let id = match unit {
-        Unit::Key(key) => return Ok(vec![key]),
-        Unit::Tenant(id) => id,
-    };
+async fn keys_of(store: &dyn Store, id: TenantId) -> anyhow::Result<Vec<CacheKey>> {
     let mut keys = match store.tenant(&id).await {
         Ok(Some(tenant)) => tenant.keys(),
         // Deleted since it was drawn; or its row can't be read, which replicas are to say as well.

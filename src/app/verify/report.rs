@@ -104,10 +104,11 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tenants, keys, answers, from_memory, from_redis, from_database, .. } = self;
-        let replicas = self.replicas.len();
         writeln!(
             f,
-            "checked      {keys} keys, of {tenants} tenants and of late changes, at {replicas} replicas: {answers} answers"
+            "checked      {keys} keys, of {} and of late changes, at {}: {answers} answers",
+            counted(*tenants, "tenant"),
+            counted(self.replicas.len() as u64, "replica")
         )?;
         writeln!(
             f,
@@ -151,6 +152,11 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+fn counted(number: u64, what: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{ending}")
 }
 
 impl fmt::Display for Percentiles {
