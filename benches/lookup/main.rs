@@ -8,6 +8,7 @@
 mod bare;
 #[path = "../common/mod.rs"]
 pub mod common;
+mod fence;
 #[path = "../../tests/harness/mod.rs"]
 pub mod harness;
 mod load;
@@ -75,6 +76,8 @@ async fn benchmark() {
         times.row(times_of(row, &pairs));
         cpu.row(cpu_of(row, &pairs));
     }
+    progress("the fence, with and without");
+    let fence = fence::measure(tenants, 5 * pairs).await;
     say(format!(
         "\nEach server with {workers} worker threads; {CONNECTIONS} connections; {tenants} tenants. Figures are\n\
          medians over rounds, ratios over pairs of rounds, above 1 where the service is the\n\
@@ -84,6 +87,12 @@ async fn benchmark() {
         table.print();
         say("");
     }
+    let columns = ["without", "with", "ratio", "middle half", "min–max"];
+    let mut table = Table::new(&[&["the fence, in memory"], &columns[..]].concat());
+    let time = |spread: &Spread| format!("{:.1} ns", spread.median);
+    let times = ["look-up by phone".to_owned(), time(&fence.without), time(&fence.with)];
+    table.row(times.into_iter().chain(fence.ratio.cells()).collect());
+    table.print();
 }
 
 /// A round of each server, one right after the other.

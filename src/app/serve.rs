@@ -158,20 +158,25 @@ impl Watch {
         let times_fenced = counter_of(FENCED, &[]);
         let cache = self.applier.cache();
         let mut tick = tokio::time::interval(Duration::from_millis(100));
-        let (mut ticks, mut was_fenced) = (0_u32, false);
+        let serving = cache.serving();
+        // At the start it was opened once, and never fenced.
+        let (mut ticks, mut counted, mut is_told) = (0_u32, serving.times_opened(), false);
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
             age.set(self.proof.age().as_secs_f64());
-            let is_fenced = cache.serving().is_fenced();
-            // Once an outage, not once a look.
-            if is_fenced && !was_fenced {
-                times_fenced.increment(1);
+            // Once an outage, not once a look; and also where it came and went between two looks.
+            let (opened, is_fenced) = (serving.times_opened(), serving.is_fenced());
+            let begun = opened + u64::from(is_fenced);
+            if begun > counted {
+                times_fenced.increment(begun - counted);
+                (counted, is_told) = (begun, true);
                 tracing::error!(
                     "the change log was not read within STALENESS_BOUND_MS; reading past the cache"
                 );
-            } else if was_fenced && !is_fenced {
+            }
+            if is_told && !is_fenced {
+                is_told = false;
                 tracing::info!("serving from the cache again");
             }
-            was_fenced = is_fenced;
             // Fewer than 2^52 entries fit any memory.
             #[expect(clippy::cast_precision_loss, reason = "far below a float's last integer")]
             entries.set(cache.l1().len() as f64);

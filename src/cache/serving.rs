@@ -11,6 +11,7 @@ use crate::coherence::{Deadline, Moment, Reading};
 pub struct Serving {
     deadline: AtomicU64,
     store_is_away: AtomicBool,
+    times_opened: AtomicU64,
 }
 
 impl Serving {
@@ -30,14 +31,25 @@ impl Serving {
     /// Moves the deadline. What was evicted before this call is seen as evicted by whoever loads
     /// the deadline that it set.
     pub fn set_deadline(&self, deadline: Deadline) {
+        if self.is_fenced() && deadline.admits(clock::now()) {
+            self.times_opened.fetch_add(1, Ordering::Relaxed);
+        }
         self.deadline.store(deadline.moment().as_nanos(), Ordering::Release);
+    }
+
+    /// How many times the cache was opened: by the start, and after each time that it was fenced,
+    /// however short that was.
+    #[must_use]
+    pub fn times_opened(&self) -> u64 {
+        self.times_opened.load(Ordering::Relaxed)
     }
 
     /// Whether this replica is fenced, and the database did not answer when it was last asked. One
     /// goes on asking; the others need not.
     #[must_use]
     pub fn store_is_away(&self) -> bool {
-        self.store_is_away.load(Ordering::Relaxed)
+        // A deadline that has moved tells sooner than the next answer.
+        self.store_is_away.load(Ordering::Relaxed) && self.is_fenced()
     }
 
     /// Notes whether the database answers.

@@ -155,11 +155,21 @@ impl Tiered {
     /// The value under `key`, if L1 has it and it may be served. A miss is not counted:
     /// [`Tiered::get`] is to follow.
     pub fn peek<K: TypedKey>(&self, key: K) -> Option<Found<K::Value>> {
+        self.peek_if(key, |reading, now| reading.may_answer(Source::Cache, now))
+    }
+
+    /// The same, where `may_answer` decides: for a benchmark of what the decision costs.
+    #[doc(hidden)]
+    pub fn peek_if<K: TypedKey>(
+        &self,
+        key: K,
+        may_answer: impl FnOnce(Reading, Moment) -> bool,
+    ) -> Option<Found<K::Value>> {
         let reading = self.serving.begin();
         let key = key.into();
-        let cached = self.l1.get(&key)?;
-        let is_current = reading.may_answer(Source::Cache, clock::now());
-        is_current.then(|| self.hit::<K>(&key, cached))?.ok()
+        let (entry, now) = (self.l1.look(&key)?, clock::now());
+        let cached = may_answer(reading, now).then(|| entry.at(now))??;
+        self.hit::<K>(&key, cached).ok()
     }
 
     /// From what a look-up would be answered now.
@@ -194,7 +204,8 @@ impl Tiered {
     {
         let reading = self.serving.begin();
         let key = key.into();
-        let (cached, now) = (self.l1.get(&key), clock::now());
+        let (entry, now) = (self.l1.look(&key), clock::now());
+        let cached = entry.and_then(|entry| entry.at(now));
         if reading.is_fenced(now) {
             return self.fenced::<K, L>(&key, reading, cached, load).await;
         }

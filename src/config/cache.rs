@@ -20,8 +20,8 @@ pub(super) struct Options {
     #[arg(long, env = "CACHE_NEGATIVE_TTL_SECONDS", default_value = "60", value_name = "SECONDS")]
     cache_negative_ttl_seconds: Given,
 
-    /// Memory for the cache of one replica, in bytes or with KiB, MiB or GiB; about 750 bytes an
-    /// answer, and twice that for credentials. An eighth of it is for what is not there
+    /// Memory for the cache of one replica, in bytes or with KiB, MiB or GiB; about 550 bytes an
+    /// answer, and more than twice that for credentials. An eighth of it is for what is not there
     #[arg(long, env = "CACHE_CAPACITY", default_value = "256MiB", value_name = "SIZE")]
     cache_capacity: Given,
 

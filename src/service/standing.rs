@@ -46,11 +46,12 @@ impl Service {
     pub async fn watch_store(self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
             let serving = self.0.cache.serving();
-            let mut tick = interval(ASKED_EVERY);
+            let (mut tick, mut was_away) = (interval(ASKED_EVERY), false);
             loop {
                 tick.tick().await;
                 let is_away = serving.is_fenced() && !self.is_answered().await;
-                if is_away != serving.store_is_away() {
+                if is_away != was_away {
+                    was_away = is_away;
                     serving.set_store_is_away(is_away);
                     if is_away {
                         tracing::error!("the database does not answer; not asking it for now");

@@ -13,9 +13,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use self::entries::Entries;
+use self::entries::{Entries, Entry};
 use super::tiered::FlightResult;
-use super::{CredentialViews, Document};
+use super::{CredentialViews, Document, clock};
 use crate::coherence::{Admission, Epoch, Stripe};
 use crate::domain::{CacheKey, KeyKind};
 
@@ -77,9 +77,14 @@ impl L1 {
         Self { entries, capacity, stripes, hasher: RandomState::new() }
     }
 
-    /// The entry under `key`.
+    /// What is under `key`.
     #[must_use]
     pub fn get(&self, key: &CacheKey) -> Option<Cached> {
+        self.look(key)?.at(clock::now())
+    }
+
+    /// The entry under `key`, which may have expired: for who reads the clock anyway.
+    pub(super) fn look(&self, key: &CacheKey) -> Option<Entry> {
         self.entries.load().get(key)
     }
 
@@ -87,7 +92,8 @@ impl L1 {
     pub(super) fn enter(&self, key: &CacheKey) -> Entered {
         let mut stripe = self.stripe(key);
         // A load that landed between our miss and this lock has stored its result.
-        if let Some(cached) = self.entries.load().get_again(key) {
+        let entry = self.entries.load().get_again(key);
+        if let Some(cached) = entry.and_then(|entry| entry.at(clock::now())) {
             return Entered::Hit(cached);
         }
         let mut sender = None;
@@ -109,7 +115,8 @@ impl L1 {
         let stripe = self.stripe(key);
         let stored = stripe.may_store(began);
         if stored {
-            self.entries.load().insert(key.clone(), cached, ttl);
+            let entry = Entry::new(cached, clock::now().plus(ttl));
+            self.entries.load().insert(key.clone(), entry);
         }
         drop(stripe);
         stored
@@ -125,12 +132,12 @@ impl L1 {
     pub fn evict(&self, key: &CacheKey) -> bool {
         let mut stripe = self.stripe(key);
         stripe.evict();
-        self.entries.load().remove(key)
+        let removed = self.entries.load().remove(key);
+        removed.is_some_and(|entry| entry.at(clock::now()).is_some())
     }
 
-    /// Evicts everything, by putting empty entries in their place. (moka's `invalidate_all` marks
-    /// entries as dead and removes them in one go at a later call, which takes seconds where there
-    /// are many; and an insert over a dead entry shows that one again for a moment.)
+    /// Evicts everything, by putting empty entries in their place: to free what there is takes
+    /// a second where there are a million.
     #[must_use = "what was evicted takes a while to be freed"]
     pub fn clear(&self) -> Evicted {
         let replacement = Arc::new(Entries::new(self.capacity));
@@ -144,13 +151,13 @@ impl L1 {
         Evicted(evicted)
     }
 
-    /// How many entries there are, about.
+    /// How many entries there are, with those that have expired and were not looked at since.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.entries.load().len()
     }
 
-    /// Whether there is none, about.
+    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -180,7 +187,7 @@ impl Evicted {
             }
             std::thread::yield_now();
         };
-        entries.count()
+        entries.count(clock::now())
     }
 }
 

@@ -7,6 +7,11 @@ use super::*;
 
 const HOUR: Duration = Duration::from_hours(1);
 
+/// An entry that outlasts the test.
+fn lasting(cached: Cached) -> Entry {
+    Entry::new(cached, clock::now().plus(HOUR))
+}
+
 fn key(number: usize) -> CacheKey {
     format!("phone:{number}").parse().unwrap()
 }
@@ -20,11 +25,11 @@ fn document(number: usize) -> Cached {
 fn numbers_asked_for_at_random_displace_no_value() {
     let entries = Entries::new(1 << 20);
     for number in 0..1_000 {
-        entries.insert(key(number), document(number), HOUR);
+        entries.insert(key(number), lasting(document(number)));
     }
     for number in 1_000..30_000 {
         assert!(entries.get(&key(number)).is_none());
-        entries.insert(key(number), Cached::Document(None), HOUR);
+        entries.insert(key(number), lasting(Cached::Document(None)));
     }
     let left = (0..1_000).filter(|&number| entries.get(&key(number)).is_some()).count();
     assert_eq!(left, 1_000);
@@ -34,13 +39,14 @@ fn numbers_asked_for_at_random_displace_no_value() {
 #[test]
 fn an_absence_that_becomes_a_value_and_goes_leaves_nothing() {
     let entries = Entries::new(1 << 20);
-    entries.insert(key(1), Cached::Document(None), HOUR);
-    assert!(!entries.get(&key(1)).unwrap().is_present());
-    entries.insert(key(1), document(1), HOUR);
-    assert!(entries.get(&key(1)).unwrap().is_present());
-    assert!(entries.remove(&key(1)));
+    entries.insert(key(1), lasting(Cached::Document(None)));
+    let is_present = || entries.get(&key(1))?.at(clock::now()).map(|cached| cached.is_present());
+    assert_eq!(is_present(), Some(false));
+    entries.insert(key(1), lasting(document(1)));
+    assert_eq!(is_present(), Some(true));
+    assert!(entries.remove(&key(1)).is_some());
     assert!(entries.get(&key(1)).is_none());
-    assert!(!entries.remove(&key(1)));
+    assert!(entries.remove(&key(1)).is_none());
 }
 
 #[test]
@@ -81,4 +87,36 @@ fn whoever_reads_while_everything_is_dropped_frees_nothing() {
     drop(reader);
     told.recv_timeout(Duration::from_secs(10)).unwrap();
     freeing.join().unwrap();
+}
+
+/// However unlike the entries are, and whatever becomes of them.
+#[test]
+fn the_capacity_is_not_overshot() {
+    let entries = Entries::new(1 << 20);
+    for number in 0..50_000_usize {
+        let body = vec![b'x'; (number % 97) * 100];
+        let cached = match number % 3 {
+            0 => Cached::Document(None),
+            _ => Cached::Document(Some(Document::new(body, 1))),
+        };
+        entries.insert(key(number % 7_000), lasting(cached));
+        if number % 5 == 0 {
+            entries.remove(&key(number / 2 % 7_000));
+        }
+        assert!(entries.weight() <= 1 << 20, "{} after {number}", entries.weight());
+    }
+    assert!(entries.weight() > 1 << 19, "it is used: {}", entries.weight());
+}
+
+#[test]
+fn what_has_expired_is_not_there_and_not_evicted() {
+    let l1 = L1::new(1 << 20);
+    for (ttl, is_there) in [(HOUR, true), (Duration::ZERO, false)] {
+        let Entered::Lead(began, _) = l1.enter(&key(1)) else { panic!("nothing was there") };
+        assert!(l1.fill(&key(1), began, document(1), ttl));
+        l1.land(&key(1), began);
+        assert_eq!(l1.get(&key(1)).is_some(), is_there);
+        assert_eq!(matches!(l1.enter(&key(1)), Entered::Hit(_)), is_there);
+        assert_eq!(l1.evict(&key(1)), is_there);
+    }
 }

@@ -17,7 +17,7 @@ fn builder(database: &Database) -> Builder {
         .env("POLL_INTERVAL_MS", "100")
 }
 
-fn is_stale(answer: &Answer) -> bool {
+pub fn is_stale(answer: &Answer) -> bool {
     answer.cache_status() == "tenant-service; hit; detail=stale"
 }
 
