@@ -78,7 +78,7 @@ impl Core {
         // Not INSTANCE_ID alone: two processes of one name must not ignore each other's changes,
         // nor one that was started again answer for the one that it was.
         let origin = format!("{instance_id}/{}", uuid::Uuid::new_v4());
-        let barriers = Barriers::begin(Arc::clone(&store), origin.clone(), bound);
+        let barriers = Barriers::begin(Arc::clone(&store), origin.clone(), bound, loads.clone());
         let barriers = Arc::new(barriers.await.context("reading the table of replicas")?);
         let applier = Arc::new(Applier::new(Arc::clone(&cache), origin, &database));
         let (queue, postgres) = match postgres {

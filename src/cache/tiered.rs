@@ -386,7 +386,7 @@ impl Tiered {
                 Ok(L2Read::Busy) if Instant::now() < deadline => {
                     tokio::time::sleep(BUSY_POLL).await;
                 }
-                Ok(L2Read::Busy) | Err(_) => break Outcome::Bypass,
+                Ok(L2Read::Busy | L2Read::Unreadable) | Err(_) => break Outcome::Bypass,
             }
         };
         self.l2_stats.request(key.kind(), outcome);

@@ -5,6 +5,7 @@
 //! - which changes a poll has seen, and whether the log goes on where it was left ([`Cursor`]);
 //! - whether a load that ran beside an eviction may be stored or joined ([`Stripe`]);
 //! - in which order a change takes effect ([`Application`]);
+//! - which writes a replica may acknowledge ([`Applied`]);
 //! - up to when what is cached may be served ([`Fence`]);
 //! - which answers a read may give ([`Reading`]);
 //! - in which order a replica begins, and begins anew ([`Start`]);
@@ -14,6 +15,7 @@
 //! Callers bring the lock, the clock and the data. The model (`model/`, a crate of its own)
 //! drives the same code through every order of events.
 
+mod applied;
 mod apply;
 mod barrier;
 mod clock;
@@ -24,6 +26,7 @@ mod read;
 mod start;
 mod trust;
 
+pub use applied::Applied;
 pub use apply::{Application, Step};
 pub use barrier::{Barrier, Census, Instance, Verdict};
 pub use clock::Moment;

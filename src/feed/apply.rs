@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use metrics::{Counter, Histogram};
 use tokio::sync::{Notify, watch};
 
-use super::acknowledgements_of;
 use super::recent::{Fingerprint, Generation, Recent};
 use super::wire::{Acknowledgement, Message};
+use super::{POLL_NOW, acknowledgements_of};
 use crate::cache::l2::L2Error;
 use crate::cache::{EvictedBy, Tiered};
-use crate::coherence::{Application, Step};
+use crate::coherence::{Application, Snapshot, Step};
 use crate::domain::{CacheKey, Change, ChangeKind};
 use crate::telemetry::metrics::{
     CHANGE_PROPAGATION, CHANGES_DUPLICATE, CHANGES_RECEIVED, counter_of, histogram_of,
@@ -22,23 +22,12 @@ use crate::telemetry::metrics::{
 /// Changes that are applied together: their keys go to Redis in one round trip.
 pub(super) const BATCH: usize = 100;
 
-/// Acknowledgements that the writers of messages wait for.
-#[derive(Default)]
-struct Owed {
-    over_redis: BTreeMap<String, BTreeSet<u64>>,
-    by_row: bool,
-}
-
-impl Owed {
-    /// A writer that has no connection to Redis hears nothing there.
-    fn to(&mut self, origin: String, hears_redis: bool, changes: &[Change]) {
-        if hears_redis {
-            let xids = changes.iter().map(|change| change.xid);
-            self.over_redis.entry(origin).or_default().extend(xids);
-        } else {
-            self.by_row = true;
-        }
-    }
+/// A write of another replica, which waits for an acknowledgement.
+struct Write {
+    origin: String,
+    hears: bool,
+    xid: u64,
+    after: Option<u64>,
 }
 
 /// What changes are about.
@@ -139,18 +128,24 @@ impl Applier {
 
     /// Applies what a bus brought; asks for a poll where it shows that other changes are missing.
     pub(super) async fn receive(&self, texts: &[String], source: EvictedBy) {
-        let ours = self.database();
-        let (mut numbers, mut owed) = (Vec::with_capacity(texts.len()), Owed::default());
+        let (ours, began) = (self.database(), self.generation());
+        let mut numbers = Vec::with_capacity(texts.len());
+        let mut writes = Vec::with_capacity(texts.len());
         // What was revoked on the same server goes together: usually all of it.
         let mut by_server: BTreeMap<Option<String>, Vec<Change>> = BTreeMap::new();
         for text in texts {
             match Message::decode(text) {
                 Some(message) if message.origin == self.origin => {}
-                Some(Message { changes, redis, database, origin }) if *database == *ours => {
+                Some(Message { origin, database, redis, hears, after, changes })
+                    if *database == *ours =>
+                {
                     numbers.extend(changes.iter().map(|change| change.seq));
-                    owed.to(origin, redis.is_some(), &changes);
+                    let xid = changes.last().map(|change| change.xid);
+                    writes.extend(xid.map(|xid| Write { origin, hears, xid, after }));
                     by_server.entry(redis).or_default().extend(changes);
                 }
+                // Somebody waits for what it can't tell.
+                None if text == POLL_NOW => self.show(),
                 // None of ours; or of a database that shares our Redis; or ours was replaced: the
                 // log tells.
                 _ => self.want_poll(),
@@ -159,7 +154,7 @@ impl Applier {
         for (redis, changes) in by_server {
             self.apply(&changes, source, redis.as_deref()).await;
         }
-        self.acknowledge(owed, &ours).await;
+        self.acknowledge(writes, began, &ours).await;
         for seq in numbers {
             let before = self.last_seq.fetch_max(seq, Ordering::Relaxed);
             if seq > before.saturating_add(1) {
@@ -170,10 +165,18 @@ impl Applier {
 
     /// Tells the writers, over Redis where they hear it, that this replica has applied their writes,
     /// now or before. Others see it in this replica's row, which is renewed at once for them.
-    async fn acknowledge(&self, owed: Owed, database: &str) {
-        for (origin, xids) in owed.over_redis {
+    async fn acknowledge(&self, writes: Vec<Write>, began: Generation, database: &str) {
+        let mut by_origin: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for Write { origin, hears, xid, after } in writes {
+            if self.recent().apply(began, xid, after) && hears {
+                by_origin.entry(origin).or_default().push(xid);
+            } else {
+                self.show();
+            }
+        }
+        for (origin, xids) in by_origin {
             let (instance, database) = (self.origin.clone(), database.to_owned());
-            let said = Acknowledgement { instance, database, xids: xids.into_iter().collect() };
+            let said = Acknowledgement { instance, database, xids };
             let (Some(l2), Ok(text)) = (self.cache.l2(), serde_json::to_string(&said)) else {
                 self.show();
                 continue;
@@ -183,9 +186,11 @@ impl Applier {
                 self.show();
             }
         }
-        if owed.by_row {
-            self.show();
-        }
+    }
+
+    /// To be noted before a write of this replica is applied here.
+    pub(super) fn generation(&self) -> Generation {
+        self.recent().generation()
     }
 
     /// Has this replica's row say soon what it has applied: there is a writer who waits for that.
@@ -334,12 +339,19 @@ impl Applier {
     }
 
     /// This replica's own changes follow on what it has seen: the next one of another is no gap.
-    pub(super) fn wrote(&self, changes: &[Change]) {
+    pub(super) fn wrote(&self, began: Generation, write: (u64, Option<u64>), changes: &[Change]) {
+        // Nobody is to be told; what follows on it, this replica may acknowledge to others.
+        self.recent().apply(began, write.0, write.1);
         for change in changes {
             let (before, relaxed) = (change.seq - 1, Ordering::Relaxed);
             // Where it does not follow, the gap stays one.
             let _ = self.last_seq.compare_exchange(before, change.seq, relaxed, relaxed);
         }
+    }
+
+    /// The poll has applied everything that this snapshot sees.
+    pub(super) fn read_up_to(&self, snapshot: &Snapshot) {
+        self.recent().advance(snapshot);
     }
 
     /// The poll has seen everything up to this number.

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::Histogram;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio_util::task::TaskTracker;
 
 use super::wire::Acknowledgement;
 use crate::cache::clock;
@@ -38,27 +40,7 @@ pub enum Coherence {
     /// A replica that has not applied it does not serve from its cache any more.
     Fenced,
     /// The caller did not want to wait. Replicas may serve what was before it, for a bound at most.
-    Pending(Committed),
-}
-
-impl Coherence {
-    /// The write, if nobody has waited for the other replicas.
-    #[must_use]
-    pub const fn pending(self) -> Option<Committed> {
-        match self {
-            Self::Pending(write) => Some(write),
-            Self::Acked { .. } | Self::Fenced => None,
-        }
-    }
-}
-
-/// A write that was committed, applied here, and published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Committed {
-    /// Its transaction.
-    pub xid: u64,
-    /// A moment after its commit.
-    pub at: Moment,
+    Pending,
 }
 
 /// Where writes wait for the other replicas.
@@ -70,6 +52,9 @@ pub struct Barriers {
     known: Mutex<Known>,
     latest: AsyncMutex<Option<Reading>>,
     waiting: Mutex<BTreeMap<u64, Arc<Heard>>>,
+    /// Whether acknowledgements over Redis arrive, as far as is known.
+    hear: AtomicBool,
+    readings: TaskTracker,
     acked: Histogram,
     fenced: Histogram,
 }
@@ -79,8 +64,11 @@ struct Known {
     identity: LogIdentity,
     /// When it was first seen; long ago, if another process has waited for a bound since.
     first_seen: Moment,
-    /// For how long some replica of it serves on one proof.
+    /// For how long some replica of it serves on one proof, or served from the one before it.
     longest: Duration,
+    /// This process was served by another one before. Then it does not matter how long ago others
+    /// first saw this one: replicas may only now be leaving the other.
+    has_moved: bool,
 }
 
 /// A reading of the rows. `None`: they could not be read.
@@ -98,7 +86,8 @@ struct Heard {
 }
 
 impl Barriers {
-    /// The barriers of this process' writes. Reads the rows, to learn which database this is.
+    /// The barriers of this process' writes. Reads the rows, to learn which database this is; later
+    /// on `readings`.
     ///
     /// # Errors
     /// The database is out of reach.
@@ -106,6 +95,7 @@ impl Barriers {
         store: Arc<dyn Store>,
         instance: String,
         bound: Duration,
+        readings: TaskTracker,
     ) -> StoreResult<Self> {
         let now = clock::now();
         let roster = store.replicas().await?;
@@ -115,9 +105,11 @@ impl Barriers {
             store,
             instance,
             bound,
-            known: Known { identity, first_seen: now, longest: bound }.into(),
+            known: Known { identity, first_seen: now, longest: bound, has_moved: false }.into(),
             latest: AsyncMutex::default(),
             waiting: Mutex::default(),
+            hear: AtomicBool::new(false),
+            readings,
             acked: of("acked"),
             fenced: of("fenced"),
         };
@@ -145,16 +137,22 @@ impl Barriers {
         }
     }
 
-    /// Waits until a write may be acknowledged: for a bound after its commit at most, or after this
-    /// database was first seen. Not cancelled by what it waits for: what can't be read is waited out.
-    pub async fn wait(&self, write: Committed) -> Coherence {
-        self.settled(self.expect(write.xid), write).await
+    /// Notes whether acknowledgements over Redis arrive from now on.
+    pub(super) fn set_hear(&self, hear: bool) {
+        self.hear.store(hear, Ordering::Relaxed);
     }
 
-    pub(super) async fn settled(&self, expected: Expected<'_>, write: Committed) -> Coherence {
+    /// Whether they do.
+    pub(super) fn hear(&self) -> bool {
+        self.hear.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a write may be acknowledged that was committed before `committed`: for a bound at
+    /// most, after that or after this database was first seen.
+    pub(super) async fn wait(&self, expected: &Expected<'_>, committed: Moment) -> Coherence {
         let (identity, mut barrier) = {
             let known = self.known();
-            let barrier = Barrier::new(write.xid, write.at, known.first_seen, known.longest);
+            let barrier = Barrier::new(expected.xid, committed, known.first_seen, known.longest);
             (known.identity.clone(), barrier)
         };
         let mut pauses = PAUSES.iter();
@@ -181,7 +179,7 @@ impl Barriers {
                 () = tokio::time::sleep(until) => {}
             }
         };
-        let took = clock::now().since(write.at);
+        let took = clock::now().since(committed);
         if let Verdict::Acked { replicas } = verdict {
             self.acked.record(took);
             return Coherence::Acked { replicas };
@@ -214,8 +212,11 @@ impl Barriers {
             return reading.roster.clone();
         }
         let began = clock::now();
-        // Why it fails, the poll says, which reads the same database.
-        let roster = self.store.replicas().await.ok().map(Arc::new);
+        // In a task, so that a write which is acknowledged meanwhile does not cut it off, and its
+        // connection with it. Why it fails, the poll says, which reads the same database.
+        let store = Arc::clone(&self.store);
+        let reading = self.readings.spawn(async move { store.replicas().await.ok() });
+        let roster = reading.await.ok().flatten().map(Arc::new);
         if let Some(roster) = &roster {
             self.take_note(roster, began);
         }
@@ -226,12 +227,20 @@ impl Barriers {
     /// Of which database this is.
     fn take_note(&self, roster: &Roster, now: Moment) {
         let mut known = self.known();
-        if known.identity != roster.head.identity {
-            (known.identity, known.first_seen) = (roster.head.identity.clone(), now);
-        }
         let bounds = roster.replicas.iter().map(|row| row.bound);
-        known.longest = bounds.fold(self.bound, Duration::max);
-        if roster.is_settled {
+        let longest = bounds.fold(self.bound, Duration::max);
+        if known.identity != roster.head.identity {
+            // Of the other one's replicas, no row is here.
+            let longest = longest.max(known.longest);
+            let identity = roster.head.identity.clone();
+            *known = Known { identity, first_seen: now, longest, has_moved: true };
+        }
+        // Until then, it is also for who was served by another one.
+        if now >= known.first_seen.plus(known.longest) {
+            (known.first_seen, known.longest) = (LONG_AGO, longest);
+        }
+        known.longest = known.longest.max(longest);
+        if roster.is_settled && !known.has_moved {
             known.first_seen = LONG_AGO;
         }
     }
@@ -239,7 +248,7 @@ impl Barriers {
     /// The identity of the database, if a bound has passed since it was first seen.
     pub(super) fn is_to_be_settled(&self) -> Option<LogIdentity> {
         let known = self.known();
-        let is_due = clock::now() >= known.first_seen.plus(self.bound);
+        let is_due = clock::now() >= known.first_seen.plus(known.longest);
         is_due.then(|| known.identity.clone())
     }
 

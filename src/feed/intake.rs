@@ -67,8 +67,9 @@ mod tests {
 
     fn message(seq: i64) -> String {
         let (origin, database) = ("another".into(), "database".into());
-        let redis = Some("server".into());
-        Message { origin, database, redis, changes: vec![change(seq)] }.encode().unwrap()
+        let changes = vec![change(seq)];
+        let message = Message { origin, database, redis: None, hears: true, after: None, changes };
+        message.encode().unwrap()
     }
 
     fn poll_is_wanted(applier: &Applier) -> bool {

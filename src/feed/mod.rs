@@ -23,7 +23,7 @@ mod wire;
 use std::time::Duration;
 
 pub use self::apply::Applier;
-pub use self::barrier::{Barriers, Coherence, Committed};
+pub use self::barrier::{Barriers, Coherence};
 pub use self::census::CensusTask;
 pub use self::link::LinkTask;
 pub use self::notify::{ListenTask, NotifyQueue, NotifyTask, notify_queue};

@@ -147,6 +147,7 @@ impl PollTask {
             page = read.next;
             if page.is_none() {
                 cursor.advance(read.head.snapshot);
+                self.applier.read_up_to(cursor.snapshot());
                 return Ok(Ok(()));
             }
         }
@@ -196,6 +197,7 @@ impl PollTask {
                 StartStep::Clear => {
                     if let Some(baseline) = &baseline {
                         self.applier.start_over(&baseline.identity().database);
+                        self.applier.read_up_to(baseline.snapshot());
                     }
                 }
                 StartStep::Unfence => {

@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use crate::coherence::{Applied, Snapshot};
 use crate::domain::Change;
 
 /// What tells one change from another. Not its number alone: a message on a bus may have been made
@@ -33,6 +34,7 @@ pub struct Recent {
     generation: Generation,
     known: HashSet<Fingerprint>,
     order: VecDeque<Fingerprint>,
+    applied: Applied,
 }
 
 impl Recent {
@@ -59,6 +61,17 @@ impl Recent {
         {
             self.known.remove(&oldest);
         }
+    }
+
+    /// Notes that a write was applied, unless everything was forgotten since that began. Returns
+    /// whether it may be acknowledged.
+    pub fn apply(&mut self, began: Generation, xid: u64, after: Option<u64>) -> bool {
+        began == self.generation && self.applied.apply(xid, after)
+    }
+
+    /// Notes that everything which this snapshot sees was applied.
+    pub fn advance(&mut self, to: &Snapshot) {
+        self.applied.advance(to);
     }
 
     /// Forgets everything.

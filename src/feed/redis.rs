@@ -40,6 +40,7 @@ impl SubscribeTask {
                 Ok(Ok((sink, stream, server))) => {
                     said = false;
                     connected(EvictedBy::Redis, true);
+                    self.barriers.set_hear(true);
                     // What was published while nobody listened is in the log.
                     self.applier.want_poll();
                     let since = Instant::now();
@@ -57,6 +58,7 @@ impl SubscribeTask {
                 Err(_) => Some("no answer in time".to_owned()),
             };
             connected(EvictedBy::Redis, false);
+            self.barriers.set_hear(false);
             // Once an outage, not once an attempt.
             if let Some(error) = failure
                 && !std::mem::replace(&mut said, true)

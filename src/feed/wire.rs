@@ -13,6 +13,10 @@ pub struct Message {
     pub database: String,
     /// The Redis server on which the writer revoked the keys, if it did.
     pub redis: Option<String>,
+    /// Whether the writer hears acknowledgements over Redis. If not, it reads the rows.
+    pub hears: bool,
+    /// The transaction before it that wrote this tenant: see [`Applied`](crate::coherence::Applied).
+    pub after: Option<u64>,
     /// The changes. They come together, so whoever has applied the message has applied the write.
     pub changes: Vec<Change>,
 }
@@ -33,6 +37,8 @@ struct WireMessage {
     origin: String,
     database: String,
     redis: Option<String>,
+    hears: bool,
+    after: Option<u64>,
     changes: Vec<WireChange>,
 }
 
@@ -84,6 +90,8 @@ impl Message {
             origin: self.origin.clone(),
             database: self.database.clone(),
             redis: self.redis.clone(),
+            hears: self.hears,
+            after: self.after,
             changes: self.changes.iter().map(WireChange::from).collect(),
         };
         serde_json::to_string(&wire).ok()
@@ -93,9 +101,10 @@ impl Message {
     /// way the log has to be asked.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
-        let WireMessage { origin, database, redis, changes } = serde_json::from_str(text).ok()?;
+        let wire: WireMessage = serde_json::from_str(text).ok()?;
+        let WireMessage { origin, database, redis, hears, after, changes } = wire;
         let changes = changes.into_iter().map(WireChange::read).collect::<Option<_>>()?;
-        Some(Self { origin, database, redis, changes })
+        Some(Self { origin, database, redis, hears, after, changes })
     }
 }
 
@@ -110,6 +119,8 @@ mod tests {
             origin: "o".into(),
             database: "d".into(),
             redis: Some("run/repl".into()),
+            hears: true,
+            after: Some(8),
             changes: vec![Change {
                 seq: 7,
                 xid: 9,

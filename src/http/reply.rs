@@ -122,7 +122,7 @@ pub fn acknowledged(answer: impl IntoResponse, coherence: Coherence) -> axum::re
                 .unwrap_or(HeaderValue::from_static("acked"))
         }
         Coherence::Fenced => HeaderValue::from_static("fenced"),
-        Coherence::Pending(_) => {
+        Coherence::Pending => {
             headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static(RESPOND_ASYNC));
             HeaderValue::from_static("pending")
         }

@@ -23,7 +23,7 @@ pub use self::load::{truth, version};
 pub use self::standing::Readiness;
 use crate::cache::Tiered;
 use crate::feed::Publisher;
-pub use crate::feed::{Coherence, Committed, Wait};
+pub use crate::feed::{Coherence, Wait};
 use crate::store::{Store, StoreResult, Written};
 
 /// How the service and what it depends on are.
@@ -82,10 +82,15 @@ impl Service {
         Health { database, redis: self.0.cache.l2().map(|l2| l2.is_connected()) }
     }
 
-    /// Waits for the replicas, for a write that was made without: they have then applied every write
-    /// that was made here before it, too.
-    pub async fn wait_for(&self, write: Committed) -> Coherence {
-        self.0.publisher.wait_for(write).await
+    /// Waits until the replicas have applied every write that was committed before, whoever made it,
+    /// or serve nothing from cache any more.
+    ///
+    /// # Errors
+    /// The database is out of reach.
+    pub async fn settle(&self) -> Result<Coherence, ServiceError> {
+        let mark = self.store()?.mark().await;
+        let mark = mark.map_err(|failure| ServiceError::of("mark", failure))?;
+        Ok(self.0.publisher.after_mark(mark).await)
     }
 
     /// Runs a write to its end, and what follows its commit too, whatever the caller does.
@@ -102,8 +107,8 @@ impl Service {
         let (parts, store) = (Arc::clone(&self.0), Arc::clone(self.store()?));
         let task = self.0.writes.spawn(async move {
             let Some(written) = write(store).await? else { return Ok(None) };
-            let Written { value, changes, xid } = written;
-            let coherence = parts.publisher.after_commit(xid, changes, wait).await;
+            let (value, written) = written.take();
+            let coherence = parts.publisher.after_commit(written, wait).await;
             Ok(Some(Acknowledged { value, coherence }))
         });
         let error = match task.await {

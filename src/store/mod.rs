@@ -38,19 +38,36 @@ pub struct Written<T> {
     /// The transaction. Whoever has applied a snapshot that sees it has applied the changes, and
     /// those of every write of this tenant before it.
     pub xid: u64,
+    /// The last transaction before it that wrote this tenant, if the log still has it. What this one
+    /// found may be of that one, so whoever has not applied it has not done with this one either.
+    pub after: Option<u64>,
 }
 
 impl<T> Written<T> {
-    /// A write that logged changes.
-    fn logged(value: T, changes: Vec<Change>) -> Self {
-        let xid = changes.iter().map(|change| change.xid).max().unwrap_or_default();
-        Self { value, changes, xid }
+    /// A write that logged changes. (Where it logged none, none was to be logged: its transaction
+    /// is waited for as [`Written::unchanged`] would have it.)
+    fn logged(value: T, Logged { changes, xid, after }: Logged) -> Self {
+        Self { value, changes, xid, after }
+    }
+
+    /// The row, and what is to be told of the write.
+    #[must_use]
+    pub fn take(self) -> (T, Written<()>) {
+        let Self { value, changes, xid, after } = self;
+        (value, Written { value: (), changes, xid, after })
     }
 
     /// A write that found everything as it was to become.
     const fn unchanged(value: T, xid: u64) -> Self {
-        Self { value, changes: Vec::new(), xid }
+        Self { value, changes: Vec::new(), xid, after: None }
     }
+}
+
+/// What a transaction has logged.
+struct Logged {
+    changes: Vec<Change>,
+    xid: u64,
+    after: Option<u64>,
 }
 
 /// Which tenants to list. Ordered by creation, then id.
@@ -189,6 +206,10 @@ impl LogRead {
 pub trait ChangeLog: Send + Sync {
     /// The head of the log at present. Fails on a server in recovery: a standby proves nothing.
     async fn log_head(&self) -> StoreResult<LogHead>;
+
+    /// A transaction that changes nothing: whoever has applied a snapshot that sees it has applied
+    /// everything that was committed before this call.
+    async fn mark(&self) -> StoreResult<u64>;
 
     /// Changes that are committed now (or were, when `page` began) and that `seen` does not see.
     async fn log_since(&self, seen: &Snapshot, page: Option<&LogPage>) -> StoreResult<LogRead>;

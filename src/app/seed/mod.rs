@@ -12,7 +12,7 @@ use anyhow::Context;
 
 pub use self::file::{SeedFile, parse};
 use crate::domain::NewTenant;
-use crate::service::{Committed, Service, ServiceError, Wait};
+use crate::service::{Service, ServiceError, Wait};
 use crate::store::Tenants;
 
 /// A load that takes longer says how far it is, this often.
@@ -28,7 +28,7 @@ pub struct SeedReport {
 }
 
 /// Loads every tenant of a file that does not exist yet, and waits for the replicas once, at the
-/// end: whoever has applied the last write has applied those before it.
+/// end.
 ///
 /// # Errors
 /// A phone number or an integration belongs to another tenant, or the database is out of reach.
@@ -39,34 +39,34 @@ pub async fn load<S: Tenants + ?Sized>(
     file: SeedFile,
 ) -> anyhow::Result<SeedReport> {
     let (mut report, mut progress) = (SeedReport::default(), Progress::from(Instant::now()));
-    let (total, mut last) = (file.tenants.len(), None);
+    let total = file.tenants.len();
     for (at, tenant) in file.tenants.into_iter().enumerate() {
         if progress.is_due(Instant::now()) {
             let SeedReport { created, kept } = report;
             tracing::info!(created, kept, total, "loading {}", file.name);
         }
-        match create(store, service, tenant).await.with_context(|| format!("tenants[{at}]"))? {
-            Some(write) => (last, report.created) = (Some(write), report.created + 1),
-            None => report.kept += 1,
+        if create(store, service, tenant).await.with_context(|| format!("tenants[{at}]"))? {
+            report.created += 1;
+        } else {
+            report.kept += 1;
         }
     }
-    if let Some(last) = last {
-        service.wait_for(last).await;
-    }
+    // For what was kept too: a load before this one may have ended before its replicas knew.
+    service.settle().await.context("waiting for the replicas")?;
     Ok(report)
 }
 
-/// Creates a tenant, unless there is one of this id; returns the write.
+/// Creates a tenant, unless there is one of this id.
 async fn create<S: Tenants + ?Sized>(
     store: &S,
     service: &Service,
     tenant: NewTenant,
-) -> anyhow::Result<Option<Committed>> {
+) -> anyhow::Result<bool> {
     let id = tenant.id.clone();
     match service.create_tenant(tenant, Wait::No).await {
-        Ok(created) => Ok(created.coherence.pending()),
+        Ok(_) => Ok(true),
         // By whichever field it was found: a number that it had may be another tenant's by now.
-        Err(ServiceError::Conflict(_)) if store.tenant(&id).await?.is_some() => Ok(None),
+        Err(ServiceError::Conflict(_)) if store.tenant(&id).await?.is_some() => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

@@ -71,6 +71,8 @@ pub enum L2Read {
     Lease(Lease),
     /// Somebody else is filling it.
     Busy,
+    /// What is there can't be read.
+    Unreadable,
 }
 
 /// The Redis tier: at most one connection at a time.
@@ -264,6 +266,8 @@ impl L2 {
     ) -> Result<T, L2Error> {
         let failure = match tokio::time::timeout(REQUEST_TIMEOUT, call).await {
             Ok(Ok(value)) => return Ok(value),
+            // It has done nothing, and says so: what it holds is as right as before.
+            Ok(Err(error)) if error.code() == Some("OOM") => return Err(L2Error::Redis(error)),
             Ok(Err(error)) => L2Error::Redis(error),
             Err(_) => L2Error::Timeout,
         };

@@ -57,12 +57,8 @@ pub async fn get_or_lease(
     match (answer.next().as_deref(), answer.next()) {
         (Some("hit"), Some(text)) => match codec::decode(&text) {
             Some(document) => Ok(L2Read::Hit(document)),
-            // Of this epoch and yet not ours to read (another version's): make room, and have it
-            // loaded from the database this once.
-            None => {
-                redis::cmd("DEL").arg(name).query_async::<()>(&mut connection).await?;
-                Ok(L2Read::Busy)
-            }
+            // Of this epoch and yet not ours to read: another version's, which can.
+            None => Ok(L2Read::Unreadable),
         },
         (Some("busy"), ..) => Ok(L2Read::Busy),
         (Some("lease"), Some(placeholder)) => Ok(L2Read::Lease(Lease { placeholder, epoch })),

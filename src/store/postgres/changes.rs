@@ -10,7 +10,7 @@ use super::{Postgres, bounded};
 use crate::coherence::{LogHead, LogIdentity, Snapshot};
 use crate::domain::Change;
 use crate::store::row::{ChangeRow, number};
-use crate::store::{ChangeLog, LogPage, LogRead, PAGE_ROWS, StoreError, StoreResult};
+use crate::store::{ChangeLog, LogPage, LogRead, Logged, PAGE_ROWS, StoreError, StoreResult};
 
 macro_rules! change_columns {
     () => {
@@ -102,10 +102,13 @@ const INCARNATE: &str = "\
     INSERT INTO tenant_changes_incarnation (incarnation) VALUES (gen_random_uuid()::text) \
     ON CONFLICT DO NOTHING";
 
+// With the transaction that wrote the tenant before: its lock is held, so that one is committed.
 const LOGGED_HERE: &str = concat!(
     "SELECT ",
     change_columns!(),
-    "FROM tenant_changes c WHERE c.xid = pg_current_xact_id() ORDER BY c.seq"
+    ", (SELECT p.xid::text::bigint FROM tenant_changes p \
+         WHERE p.tenant_id = c.tenant_id AND p.xid <> c.xid ORDER BY p.seq DESC LIMIT 1) AS after \
+     FROM tenant_changes c WHERE c.xid = pg_current_xact_id() ORDER BY c.seq"
 );
 
 const CURRENT_XID: &str = "SELECT pg_current_xact_id()::text::bigint";
@@ -187,6 +190,12 @@ impl ChangeLog for Postgres {
         lease.settle(head)
     }
 
+    async fn mark(&self) -> StoreResult<u64> {
+        let mut lease = self.lease().await?;
+        let mark = bounded("mark", current_xid(&mut lease)).await;
+        lease.settle(mark)
+    }
+
     async fn log_since(&self, seen: &Snapshot, page: Option<&LogPage>) -> StoreResult<LogRead> {
         let mut lease = self.log_lease().await?;
         let read = bounded_by(LONGEST_READ, "poll", read(&mut lease, seen, page)).await;
@@ -210,10 +219,25 @@ impl ChangeLog for Postgres {
     }
 }
 
+/// A row of what the running transaction has logged.
+#[derive(FromRow)]
+struct LoggedRow {
+    #[sqlx(flatten)]
+    change: ChangeRow,
+    after: Option<i64>,
+}
+
 /// What the running transaction has logged so far.
-pub(super) async fn logged_here(connection: &mut PgConnection) -> StoreResult<Vec<Change>> {
-    let rows = sqlx::query_as::<_, ChangeRow>(LOGGED_HERE).fetch_all(connection).await?;
-    Ok(rows.into_iter().map(ChangeRow::or_reset).collect())
+pub(super) async fn logged_here(connection: &mut PgConnection) -> StoreResult<Logged> {
+    let rows = sqlx::query_as::<_, LoggedRow>(LOGGED_HERE).fetch_all(&mut *connection).await?;
+    let after = rows.iter().find_map(|row| row.after);
+    let after = after.map(|xid| number(xid, "tenant_changes.xid")).transpose()?;
+    let changes: Vec<Change> = rows.into_iter().map(|row| row.change.or_reset()).collect();
+    let xid = match changes.first() {
+        Some(change) => change.xid,
+        None => current_xid(connection).await?,
+    };
+    Ok(Logged { changes, xid, after })
 }
 
 /// The running transaction.

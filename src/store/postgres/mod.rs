@@ -80,6 +80,9 @@ impl Postgres {
 
     fn with(options: PgConnectOptions, max_connections: u32) -> Self {
         let bounded = options.clone().options([
+            // Whatever the role is set to: what is acknowledged must outlast a crash, and so must a
+            // renewal, or a write would count on what is no more.
+            ("synchronous_commit", "on"),
             ("statement_timeout", STATEMENT_TIMEOUT_MS),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS),
             // A poll of 0.3 ms whose cost the planner overrates takes 200 ms to compile.
@@ -90,8 +93,6 @@ impl Postgres {
         let by_index = bounded.clone().options([
             ("enable_seqscan", "off".to_owned()),
             ("plan_cache_mode", "force_custom_plan".to_owned()),
-            // A renewal that a crash takes back would let a write count on what is no more.
-            ("synchronous_commit", "on".to_owned()),
             ("statement_timeout", changes::LONGEST_READ.as_millis().to_string()),
         ]);
         let log = pool_options(LOG_CONNECTIONS).connect_lazy_with(by_index);

@@ -11,11 +11,12 @@ use sqlx::FromRow;
 use super::changes::{HeadRow, identity, with_head};
 use super::{Postgres, bounded};
 use crate::coherence::{LogIdentity, Snapshot};
-use crate::store::row::{replica, to_millis};
+use crate::store::row::{first_count, replica, to_millis};
 use crate::store::{Replicas, Roster, StoreError, StoreResult};
 
 const RENEW: &str = "\
-    INSERT INTO tenant_replicas (instance, applied, bound_ms) VALUES ($1, $2::pg_snapshot, $3) \
+    INSERT INTO tenant_replicas (instance, applied, bound_ms, renewals) \
+    VALUES ($1, $2::pg_snapshot, $3, $4) \
     ON CONFLICT (instance) DO UPDATE \
         SET renewals = tenant_replicas.renewals + 1, applied = excluded.applied, \
             bound_ms = excluded.bound_ms";
@@ -53,7 +54,7 @@ impl Replicas for Postgres {
         let mut lease = self.log_lease().await?;
         let done = bounded("renew", async {
             let renew = sqlx::query(RENEW).bind(instance).bind(applied.to_string());
-            let renew = renew.bind(to_millis(bound));
+            let renew = renew.bind(to_millis(bound)).bind(first_count());
             renew.execute(&mut *lease).await?;
             Ok(())
         })

@@ -10,7 +10,7 @@ use super::{BEGIN, Sqlite};
 use crate::coherence::{LogHead, LogIdentity, Snapshot};
 use crate::domain::Change;
 use crate::store::row::{ChangeRow, number};
-use crate::store::{ChangeLog, LogPage, LogRead, PAGE_ROWS, StoreResult};
+use crate::store::{ChangeLog, LogPage, LogRead, Logged, PAGE_ROWS, StoreResult};
 use crate::telemetry::metrics::timed_query;
 
 /// The last number given, which stays when rows are deleted.
@@ -54,6 +54,11 @@ impl ChangeLog for Sqlite {
         timed_query("poll", async { head(&mut connection, None).await.map(|(head, _)| head) }).await
     }
 
+    async fn mark(&self) -> StoreResult<u64> {
+        let mut connection = self.readers.acquire().await?;
+        Ok(timed_query("mark", last_number(&mut connection)).await?.unsigned_abs())
+    }
+
     async fn log_since(&self, seen: &Snapshot, page: Option<&LogPage>) -> StoreResult<LogRead> {
         let mut connection = self.readers.acquire().await?;
         timed_query("poll", read(&mut connection, seen, page)).await
@@ -83,8 +88,11 @@ pub(super) async fn last_number(connection: &mut SqliteConnection) -> StoreResul
 pub(super) async fn logged_after(
     connection: &mut SqliteConnection,
     before: i64,
-) -> StoreResult<Vec<Change>> {
-    between(connection, before, i64::MAX, i64::MAX).await
+) -> StoreResult<Logged> {
+    let changes = between(connection, before, i64::MAX, i64::MAX).await?;
+    let xid = changes.last().map_or(before.unsigned_abs(), |change| change.xid);
+    // Whoever has applied this one has applied all before it: one writer commits after the other.
+    Ok(Logged { changes, xid, after: None })
 }
 
 async fn between(

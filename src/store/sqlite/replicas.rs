@@ -8,12 +8,13 @@ use sqlx::Connection;
 use super::Sqlite;
 use super::changes::head;
 use crate::coherence::{LogIdentity, Snapshot};
-use crate::store::row::{replica, to_millis};
+use crate::store::row::{first_count, replica, to_millis};
 use crate::store::{Replicas, Roster, StoreResult};
 use crate::telemetry::metrics::timed_query;
 
 const RENEW: &str = "\
-    INSERT INTO tenant_replicas (instance, applied, bound_ms) VALUES (?1, ?2, ?3) \
+    INSERT INTO tenant_replicas (instance, applied, bound_ms, renewals) \
+    VALUES (?1, ?2, ?3, ?4) \
     ON CONFLICT (instance) DO UPDATE \
         SET renewals = renewals + 1, applied = excluded.applied, bound_ms = excluded.bound_ms";
 const ROWS: &str =
@@ -25,7 +26,7 @@ const BURY: &str = "DELETE FROM tenant_replicas WHERE instance = ?1 AND renewals
 impl Replicas for Sqlite {
     async fn renew(&self, instance: &str, applied: &Snapshot, bound: Duration) -> StoreResult<()> {
         let renew = sqlx::query(RENEW).bind(instance).bind(applied.to_string());
-        let renew = renew.bind(to_millis(bound));
+        let renew = renew.bind(to_millis(bound)).bind(first_count());
         timed_query("renew", renew.execute(&self.writer)).await?;
         Ok(())
     }

@@ -30,8 +30,10 @@ async fn a_storm_of_writes_is_no_violation() {
     const TENANTS: usize = 5;
     let (database, redis) = (Postgres::database().await, Redis::start().await);
     insert_tenants(&database, TENANTS).await;
-    let builder =
-        builder().database(&database).redis(&redis).env("AUDIT_CHECKS_PER_SECOND", "1000");
+    let builder = builder().database(&database).redis(&redis);
+    let builder = builder.env("AUDIT_CHECKS_PER_SECOND", "1000");
+    // Where many tests run at once, a shorter bound would have the replicas fenced all the time.
+    let builder = builder.env("STALENESS_BOUND_MS", "2000").env("POLL_INTERVAL_MS", "800");
     let replicas = builder.start_many(2).await;
     let over = AtomicBool::new(false);
     let goes_on = || !over.load(Ordering::Relaxed);
@@ -73,7 +75,7 @@ async fn a_storm_of_writes_is_no_violation() {
             eventually(3 * DEADLINE, "it has looked at enough of them again", async || {
                 let again = |line: &Value| line["message"] == "it was replaced in time";
                 let again = replica.logs().into_iter().filter(again).count();
-                if again > 25 { Ok(()) } else { Err(again) }
+                if again > 15 { Ok(()) } else { Err(again) }
             })
             .await;
         }

@@ -230,3 +230,55 @@ async fn a_write_waits_for_the_longest_bound_that_a_replica_has() {
     assert!(began.elapsed() >= 4 * BOUND);
     slow.thaw();
 }
+
+/// A patch finds half of what it wants done, by a write that no message has told of. An
+/// acknowledgement of it speaks of both.
+#[tokio::test]
+async fn a_write_is_acknowledged_with_what_it_found() {
+    for attempt in 0..5 {
+        let (database, redis) = (Postgres::database().await, Redis::start().await);
+        insert_tenants(&database, 1).await;
+        let replicas = patient(&database).redis(&redis).start_many(2).await;
+        let (writer, other) = (&replicas[0], &replicas[1]);
+        for replica in &replicas {
+            connected(replica, "redis", true).await;
+            connected(replica, "notify", true).await;
+        }
+        resolves(other, &by_phone(1), Some("t1")).await;
+        has_token(other, "first-made-up-token").await;
+        let (phone, name) = (format!("77{attempt}"), format!("Name {attempt}"));
+        let sql = format!("UPDATE tenants SET phone_number_id = '{phone}' WHERE id = 't1'");
+        database.execute(&sql).await;
+        let patch = json!({"phone_number_id": phone, "name": name});
+        let patched = writer.patch_json("/api/tenants/t1", &patch).await.expecting(200);
+        assert_eq!(coherence(&patched), "acked; replicas=1");
+        other.get(&by_phone(1)).await.expecting(404);
+
+        // The same of a tenant that is created again: the credentials are of the one before.
+        database.execute("DELETE FROM tenants WHERE id = 't1'").await;
+        let created = writer.post_json("/api/tenants", &json!({"id": "t1", "name": name})).await;
+        assert_eq!(coherence(&created.expecting(201)), "acked; replicas=1");
+        other.get(&full(1)).await.expecting(404);
+    }
+}
+
+/// To Postgres, 1 and 1.0 are the same number; to whoever reads them they are not.
+#[tokio::test]
+async fn a_number_that_is_spelt_otherwise_is_a_change() {
+    let (database, redis) = (Postgres::database().await, Redis::start().await);
+    insert_tenants(&database, 1).await;
+    let replicas = patient(&database).redis(&redis).start_many(2).await;
+    for replica in &replicas {
+        connected(replica, "redis", true).await;
+    }
+    for written in ["1", "1.0", "1"] {
+        let body = format!("{{\"settings\": {{\"a\": {written}}}}}");
+        let patch = replicas[0].request(reqwest::Method::PATCH, "/api/tenants/t1");
+        let patched = patch.header("content-type", "application/json").body(body).await;
+        assert_eq!(coherence(&patched.expecting(200)), "acked; replicas=1");
+        for replica in &replicas {
+            let tenant = replica.get("/api/tenants/t1").await.expecting(200).text();
+            assert!(tenant.contains(&format!("{{\"a\":{written}}}")), "{tenant}");
+        }
+    }
+}
