@@ -14,7 +14,7 @@ const NOTIFY: &str = "
             'seq', seq, 'xid', xid::text::bigint, 'tenant_id', tenant_id, 'kind', kind,
             'version', version, 'keys', keys,
             'occurred_at', to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))),
-        'origin', 'another', 'redis', 'elsewhere',
+        'origin', 'another', 'redis', 'elsewhere', 'hears', true, 'after', NULL,
         'database', (SELECT system_identifier FROM pg_control_system())::text || '/' ||
             (SELECT oid FROM pg_database WHERE datname = current_database())::text)::text)
     FROM (SELECT * FROM tenant_changes WHERE kind = 'tenant.updated' ORDER BY seq) AS renamings";
