@@ -101,6 +101,15 @@ impl Installation {
         self.folder.join("data")
     }
 
+    /// Has the next start recover, until it is told that this is the primary now.
+    pub(super) fn begin_as_a_standby(&self) {
+        let (signal, owner) = (self.data().join("standby.signal"), fs::metadata(self.data()));
+        fs::write(&signal, "").expect("a file in the data folder");
+        // The server removes it when it is promoted.
+        let owner = owner.expect("a data folder");
+        chown(&signal, Some(owner.uid()), Some(owner.gid())).expect("it is the server's");
+    }
+
     fn log_file(&self) -> PathBuf {
         self.folder.join("postgres.log")
     }

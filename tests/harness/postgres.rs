@@ -125,6 +125,14 @@ impl Server {
         *lock(&self.process) = Arc::new(process);
     }
 
+    /// Starts the stopped cluster as a standby does, and promotes it: the same data, on a timeline of
+    /// its own.
+    pub async fn promote(&self) {
+        self.installation.begin_as_a_standby();
+        self.start().await;
+        self.administer("SELECT pg_promote()").await;
+    }
+
     /// What the server has logged since its last start.
     pub fn log(&self) -> String {
         self.installation.log()

@@ -7,6 +7,7 @@ mod eviction;
 mod fence;
 pub mod fleet;
 pub mod gate;
+mod identity;
 mod introduction;
 mod lease;
 mod moves;
