@@ -396,7 +396,7 @@ impl Tiered {
     /// Fills L2, or gives the lease back: other replicas wait for whoever holds it.
     async fn use_lease(&self, key: &CacheKey, lease: &Lease, loaded: FlightResult) {
         let Some(l2) = &self.l2 else { return };
-        // A failure has dropped the connection and said so.
+        // On failure the lease ends by itself, or with the connection's epoch.
         let Ok((Cached::Document(document), _)) = loaded else {
             drop(l2.release(key, lease).await);
             return;

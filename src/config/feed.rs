@@ -36,11 +36,14 @@ pub(super) struct BoundOption {
 
 impl BoundOption {
     pub fn validate(&self, mistakes: &mut Mistakes) -> Option<Duration> {
-        let accepts = "whole milliseconds";
-        let bound =
-            mistakes.number("STALENESS_BOUND_MS", &self.staleness_bound_ms, accepts, 20..=600_000);
-        bound.map(Duration::from_millis)
+        bound(&self.staleness_bound_ms, mistakes)
     }
+}
+
+/// `STALENESS_BOUND_MS`, by whichever flag it was given.
+pub(super) fn bound(given: &Given, mistakes: &mut Mistakes) -> Option<Duration> {
+    let bound = mistakes.number("STALENESS_BOUND_MS", given, "whole milliseconds", 20..=600_000);
+    bound.map(Duration::from_millis)
 }
 
 /// How changes are learned of.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::Mistakes;
 use super::given::Given;
+use super::{Mistakes, feed};
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Replicas")]
@@ -58,8 +58,7 @@ impl Options {
         }
         let whole = "a whole number";
         let tenants = mistakes.number("--tenants", &self.tenants, whole, 0..=u32::MAX);
-        let ms = "whole milliseconds";
-        let bound = mistakes.number("STALENESS_BOUND_MS", &self.bound, ms, 20..=600_000_u64);
+        let bound = feed::bound(&self.bound, mistakes);
         let probe = mistakes.number("--probe", &self.probe, whole, 0..=100_000_u32);
         if probe.is_some_and(|changes| changes > 0) && self.replicas.len() < 2 {
             mistakes.note("--probe", "needs a second --replica, which is to learn of the changes");
@@ -68,7 +67,7 @@ impl Options {
         Some(Verify {
             replicas,
             tenants: Some(tenants?).filter(|tenants| *tenants > 0),
-            bound: Duration::from_millis(bound?),
+            bound: bound?,
             probe: probe?,
         })
     }

@@ -235,7 +235,7 @@ impl Barriers {
             let identity = roster.head.identity.clone();
             *known = Known { identity, first_seen: now, longest, has_moved: true };
         }
-        // Until then, it is also for who was served by another one.
+        // Over by now: what the first bound was waited for, and bounds of who is here no more.
         if now >= known.first_seen.plus(known.longest) {
             (known.first_seen, known.longest) = (LONG_AGO, longest);
         }

@@ -26,6 +26,29 @@ fn coherence(answer: &Answer) -> &str {
     answer.header("coherence").unwrap_or_default()
 }
 
+/// Two patient replicas, fed by both buses, with one tenant.
+struct Pair {
+    // They end before what they stand on.
+    writer: Replica,
+    other: Replica,
+    database: Database,
+    _redis: Redis,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let (database, redis) = (Postgres::database().await, Redis::start().await);
+        insert_tenants(&database, 1).await;
+        let replicas = patient(&database).redis(&redis).start_many(2).await;
+        for replica in &replicas {
+            connected(replica, "redis", true).await;
+            connected(replica, "notify", true).await;
+        }
+        let [writer, other] = replicas.try_into().expect("two were asked for");
+        Self { writer, other, database, _redis: redis }
+    }
+}
+
 async fn has_token(replica: &Replica, token: &str) {
     let answer = replica.get(&full(1)).await.expecting(200);
     assert_eq!(answer.json()["access_token"], token, "{}", answer.cache_status());
@@ -73,14 +96,7 @@ async fn by_the_rows_where_there_is_no_redis() {
 /// What it found as it was to become, another write may just have made so.
 #[tokio::test]
 async fn a_write_that_changes_nothing_waits_like_any_other() {
-    let (database, redis) = (Postgres::database().await, Redis::start().await);
-    insert_tenants(&database, 1).await;
-    let replicas = patient(&database).redis(&redis).start_many(2).await;
-    let (writer, other) = (&replicas[0], &replicas[1]);
-    for replica in &replicas {
-        connected(replica, "redis", true).await;
-        connected(replica, "notify", true).await;
-    }
+    let Pair { writer, other, database, .. } = &Pair::start().await;
     resolves(other, &by_phone(1), Some("t1")).await;
     // Nobody tells of this one, and no poll is due.
     database.execute("UPDATE tenants SET name = 'By psql' WHERE id = 't1'").await;
@@ -236,14 +252,7 @@ async fn a_write_waits_for_the_longest_bound_that_a_replica_has() {
 #[tokio::test]
 async fn a_write_is_acknowledged_with_what_it_found() {
     for attempt in 0..5 {
-        let (database, redis) = (Postgres::database().await, Redis::start().await);
-        insert_tenants(&database, 1).await;
-        let replicas = patient(&database).redis(&redis).start_many(2).await;
-        let (writer, other) = (&replicas[0], &replicas[1]);
-        for replica in &replicas {
-            connected(replica, "redis", true).await;
-            connected(replica, "notify", true).await;
-        }
+        let Pair { writer, other, database, .. } = &Pair::start().await;
         resolves(other, &by_phone(1), Some("t1")).await;
         has_token(other, "first-made-up-token").await;
         let (phone, name) = (format!("77{attempt}"), format!("Name {attempt}"));
