@@ -51,7 +51,58 @@ impl Applied {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What a replica hears of one tenant's writes, counted in the order of their commits.
+    #[derive(Debug, Clone)]
+    enum Heard {
+        Message(usize),
+        /// A poll, which sees the first so many.
+        Poll(usize),
+    }
+
+    fn heard(writes: usize) -> impl Strategy<Value = Vec<Heard>> {
+        let message = (0..writes).prop_map(Heard::Message);
+        let poll = (0..=writes).prop_map(Heard::Poll);
+        prop::collection::vec(prop_oneof![4 => message, 1 => poll], 0..40)
+    }
+
+    const WRITES: usize = 7;
+
+    proptest! {
+        #[test]
+        fn whatever_is_lost_a_write_is_acknowledged_only_with_all_before_it(
+            // Whoever waits for the tenant's lock may have drawn its number before whoever has it.
+            xids in Just((100..100 + WRITES as u64).collect::<Vec<_>>()).prop_shuffle(),
+            heard in heard(WRITES),
+        ) {
+            let mut applied = Applied::default();
+            let (mut polled, mut is_done) = (0, [false; WRITES]);
+            for event in heard {
+                match event {
+                    Heard::Message(write) => {
+                        let was_in_line = write == 0 || is_done[..write].iter().all(|done| *done);
+                        is_done[write] = true;
+                        let after = write.checked_sub(1).map(|before| xids[before]);
+                        if applied.apply(xids[write], after) {
+                            prop_assert!(was_in_line, "write {write} without one before it");
+                        }
+                        if write <= polled {
+                            prop_assert!(applied.apply(xids[write], after), "none is missing");
+                        }
+                    }
+                    Heard::Poll(upto) => {
+                        polled = polled.max(upto);
+                        is_done[..polled].fill(true);
+                        let running = xids[polled..].to_vec();
+                        applied.advance(&Snapshot::below(100 + WRITES as u64, running));
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_write_is_acknowledged_with_those_before_it() {
