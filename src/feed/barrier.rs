@@ -97,8 +97,8 @@ impl Barriers {
         bound: Duration,
         readings: TaskTracker,
     ) -> StoreResult<Self> {
-        let now = clock::now();
         let roster = store.replicas().await?;
+        let now = clock::now();
         let of = |outcome| histogram_of(WRITE_BARRIER, &[("outcome", outcome)]);
         let identity = roster.head.identity.clone();
         let barriers = Self {
@@ -113,7 +113,7 @@ impl Barriers {
             acked: of("acked"),
             fenced: of("fenced"),
         };
-        barriers.take_note(&roster, now);
+        barriers.take_note(&roster);
         Ok(barriers)
     }
 
@@ -218,14 +218,16 @@ impl Barriers {
         let reading = self.readings.spawn(async move { store.replicas().await.ok() });
         let roster = reading.await.ok().flatten().map(Arc::new);
         if let Some(roster) = &roster {
-            self.take_note(roster, began);
+            self.take_note(roster);
         }
         *latest = Some(Reading { began, roster: roster.clone() });
         roster
     }
 
-    /// Of which database this is.
-    fn take_note(&self, roster: &Roster, now: Moment) {
+    /// Of which database this is, right after the rows were read: that the reading began in the one
+    /// before says nothing, for there it may have hung while others still renewed their proofs.
+    fn take_note(&self, roster: &Roster) {
+        let now = clock::now();
         let mut known = self.known();
         let bounds = roster.replicas.iter().map(|row| row.bound);
         let longest = bounds.fold(self.bound, Duration::max);

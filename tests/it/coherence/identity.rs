@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::fleet::{DEADLINE, by_phone, full, insert_tenants, put_token, resolves, sees};
+use crate::harness::proxy::{Bytes, Link};
 use crate::harness::{Postgres, Proxy, Replica, eventually};
 
 /// Longer than it takes to notice.
-const BOUND: Duration = Duration::from_secs(5);
+const BOUND: Duration = Duration::from_secs(3);
 
 async fn replicas(url: &str) -> Vec<Replica> {
     let builder = Replica::builder().env("DATABASE_URL", url);
-    let builder = builder.env("POLL_INTERVAL_MS", "100").env("STALENESS_BOUND_MS", "5000");
+    let builder = builder.env("POLL_INTERVAL_MS", "100").env("STALENESS_BOUND_MS", "3000");
     builder.start_many(2).await
 }
 
@@ -44,8 +45,14 @@ async fn in_another_database_nothing_of_the_first_is_served() {
         resolves(replica, &by_phone(1), Some("t1")).await;
         serves(replica, "Tenant 1").await;
     }
+    // Readings that are under way meanwhile began with the first database and end with the second.
+    proxy.set(Link::Stall(Bytes::Kept));
+    let stalled = Instant::now();
+    let of_census = BOUND / 2 + Duration::from_millis(100);
+    eventually(DEADLINE, "one has begun", async || stalled.elapsed() >= of_census).await;
     proxy.lead_to(second.port());
     let moved = Instant::now();
+    proxy.set(Link::Pass);
     proxy.cut();
     for replica in &replicas {
         starts_over(replica, "another database").await;
