@@ -183,3 +183,47 @@ pub async fn look_at(
     let looks = keys.iter().map(|key| look(store, replicas, key));
     join_all(looks).await.into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cache::Document;
+
+    fn replica() -> Replica {
+        Replica::at(&"http://127.0.0.1:1".parse().unwrap(), Duration::ZERO)
+    }
+
+    fn revision(number: i64) -> Said {
+        Said::Document { body: json!({}), etag: Some(format!("\"{number}\"")) }
+    }
+
+    fn truth(number: i64) -> Cached {
+        Cached::Document(Some(Document::new(b"{}".to_vec(), number)))
+    }
+
+    fn suspect(said: Said, truth: Cached) -> Suspect {
+        let key = CacheKey::Phone("1".parse().unwrap());
+        let (source, since) = (Source::Memory, Instant::now());
+        Suspect { replica: 0, key, said, source, truth, since }
+    }
+
+    #[test]
+    fn the_same_wrong_answer_is_a_violation_and_another_one_is_in_flight() {
+        let first = suspect(revision(1), truth(2));
+        let same = first.settle(&replica(), suspect(revision(1), truth(3)));
+        assert!(matches!(same, Outcome::Violation(_)), "no revision comes back: {same:?}");
+        let moved = first.settle(&replica(), suspect(revision(2), truth(3)));
+        assert!(matches!(moved, Outcome::InFlight), "{moved:?}");
+    }
+
+    #[test]
+    fn an_answer_without_a_revision_is_old_only_if_the_truth_has_stood_still() {
+        let first = suspect(Said::Absent, truth(2));
+        let again = first.settle(&replica(), suspect(Said::Absent, truth(3)));
+        let Outcome::Again(second) = again else { panic!("{again:?}") };
+        let same = second.settle(&replica(), suspect(Said::Absent, truth(3)));
+        assert!(matches!(same, Outcome::Violation(_)), "{same:?}");
+    }
+}

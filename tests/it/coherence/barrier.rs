@@ -245,6 +245,17 @@ async fn a_write_waits_for_the_longest_bound_that_a_replica_has() {
     assert_eq!(coherence(&answer), "fenced");
     assert!(began.elapsed() >= 4 * BOUND);
     slow.thaw();
+    // It is remembered where its row can't be read.
+    eventually(DEADLINE, "it is back", async || {
+        let answer = put_token(&writer, 1, "third-made-up-token").await;
+        coherence(&answer) == "acked; replicas=1"
+    })
+    .await;
+    database.execute("ALTER TABLE tenant_replicas RENAME TO away").await;
+    let began = Instant::now();
+    let answer = put_token(&writer, 1, "fourth-made-up-token").await;
+    assert_eq!(coherence(&answer), "fenced");
+    assert!(began.elapsed() >= 4 * BOUND);
 }
 
 /// A patch finds half of what it wants done, by a write that no message has told of. An

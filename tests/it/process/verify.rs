@@ -115,6 +115,27 @@ async fn an_answer_that_stays_wrong_is_named() {
     assert!(phone[0]["current"].as_str().unwrap().starts_with("revision "), "{report}");
 }
 
+/// No message tells of what `psql` does, so it is there with the next poll.
+#[tokio::test]
+async fn a_change_that_is_on_its_way_is_no_violation() {
+    let database = Postgres::database().await;
+    insert_tenants(&database, 1).await;
+    let replica = Replica::builder()
+        .env("DATABASE_URL", &database.url)
+        .env("POLL_INTERVAL_MS", "2500")
+        .env("STALENESS_BOUND_MS", "6000")
+        .start()
+        .await;
+    let polled = async || replica.metrics().await.value("tenant_proof_age_seconds", &[]) < 0.2;
+    eventually(DEADLINE, "it has just read the log", polled).await;
+    resolves(&replica, &by_phone(1), Some("t1")).await;
+    database.execute("UPDATE tenants SET name = 'On its way'").await;
+    let output = verify(&database.url, &[&replica], &["--json", "--bound", "6000"]).await;
+    let report = output.expecting(0).json();
+    assert_eq!(report["violations"], 0, "{report}");
+    assert!(report["in_flight"].as_u64() > Some(0), "{report}");
+}
+
 /// The database is there, and not for this replica.
 #[tokio::test]
 async fn an_answer_that_says_that_it_may_be_old_is_counted_apart() {
