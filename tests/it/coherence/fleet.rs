@@ -97,6 +97,16 @@ pub async fn put_token(replica: &Replica, n: usize, token: &str) -> Answer {
     replica.put_json(&format!("/api/tenants/t{n}/credentials"), &body).await.expecting(200)
 }
 
+/// Waits until `/readyz` has this status and says this of the replica.
+pub async fn stands(replica: &Replica, code: u16, status: &str) {
+    eventually(DEADLINE, "what a replica says of itself", async || {
+        let answer = replica.get("/readyz").await;
+        let is_it = answer.status == code && answer.json()["status"] == status;
+        if is_it { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+}
+
 /// Waits until an answer of this replica is as wanted.
 pub async fn sees<T>(
     replica: &Replica,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 
 use super::fleet::{
-    DEADLINE, by_phone, full, insert_tenants, put_token, resolves, serves_from_memory,
+    DEADLINE, by_phone, full, insert_tenants, put_token, resolves, serves_from_memory, stands,
 };
 use crate::harness::proxy::{Bytes, Link, Proxy};
 use crate::harness::replica::Builder;
@@ -19,16 +19,6 @@ fn builder(database: &Database) -> Builder {
 
 pub fn is_stale(answer: &Answer) -> bool {
     answer.cache_status() == "tenant-service; hit; detail=stale"
-}
-
-/// Waits until `/readyz` has this status and says this of the replica.
-async fn stands(replica: &Replica, code: u16, status: &str) {
-    eventually(DEADLINE, "what a replica says of itself", async || {
-        let answer = replica.get("/readyz").await;
-        let is_it = answer.status == code && answer.json()["status"] == status;
-        if is_it { Ok(()) } else { Err(answer.text()) }
-    })
-    .await;
 }
 
 /// Look-ups go on, labelled, for as long as the budget lasts; secrets do not.
