@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::coherence::fleet::{DEADLINE, by_phone, full, insert_tenants, resolves};
-use crate::harness::proxy::Link;
+use crate::harness::proxy::{Bytes, Link};
 use crate::harness::{
     Cluster, Database, Output, Postgres, Proxy, Redis, Replica, Scratch, eventually, run_cli,
     spawn_cli_in,
@@ -115,22 +115,30 @@ async fn an_answer_that_stays_wrong_is_named() {
     assert!(phone[0]["current"].as_str().unwrap().starts_with("revision "), "{report}");
 }
 
-/// No message tells of what `psql` does, so it is there with the next poll.
+/// The replica can't read the log until its old answer has been looked at.
 #[tokio::test]
 async fn a_change_that_is_on_its_way_is_no_violation() {
     let database = Postgres::database().await;
     insert_tenants(&database, 1).await;
+    let proxy = Proxy::before(&database.url).await;
     let replica = Replica::builder()
-        .env("DATABASE_URL", &database.url)
-        .env("POLL_INTERVAL_MS", "2500")
+        .env("DATABASE_URL", proxy.url())
         .env("STALENESS_BOUND_MS", "6000")
         .start()
         .await;
-    let polled = async || replica.metrics().await.value("tenant_proof_age_seconds", &[]) < 0.2;
-    eventually(DEADLINE, "it has just read the log", polled).await;
     resolves(&replica, &by_phone(1), Some("t1")).await;
+    proxy.set(Link::Stall(Bytes::Kept));
     database.execute("UPDATE tenants SET name = 'On its way'").await;
-    let output = verify(&database.url, &[&replica], &["--json", "--bound", "6000"]).await;
+    let hits = [("tier", "l1"), ("kind", "phone"), ("outcome", "hit")];
+    let hits = async || replica.metrics().await.value("tenant_cache_requests_total", &hits);
+    let before = hits().await;
+    let replicas = [&replica];
+    let verified = verify(&database.url, &replicas, &["--json", "--bound", "6000"]);
+    let looked_at = async {
+        eventually(DEADLINE, "it is looked at", async || hits().await > before).await;
+        proxy.set(Link::Pass);
+    };
+    let (output, ()) = tokio::join!(verified, looked_at);
     let report = output.expecting(0).json();
     assert_eq!(report["violations"], 0, "{report}");
     assert!(report["in_flight"].as_u64() > Some(0), "{report}");
