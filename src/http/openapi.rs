@@ -3,6 +3,8 @@
 //! What every operation has in common is not written twenty times: the scope, and the problems
 //! that any of them can answer.
 
+mod exact;
+
 use axum::http::Method;
 use utoipa::OpenApi;
 use utoipa::openapi::header::HeaderBuilder;
@@ -102,6 +104,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     document.info.version = env!("CARGO_PKG_VERSION").into();
     document.info.description = Some(INTRODUCTION.to_owned());
     let components = document.components.get_or_insert_with(Components::default);
+    exact::bodies(components);
     for (name, _, description) in SHARED {
         components.responses.insert(name.to_owned(), problem(description).into());
     }
@@ -120,8 +123,9 @@ fn problem(description: &str) -> Response {
     ResponseBuilder::new().description(description).content(MEDIA_TYPE, content).build()
 }
 
-/// Adds the scope, and the problems that this operation shares with others.
+/// Adds the scope, the problems that this operation shares with others, and what its path accepts.
 fn complete(operation: &mut Operation, scope: Scope) {
+    exact::parameters(operation);
     let text = operation.description.take().unwrap_or_default();
     let separator = if text.is_empty() { "" } else { "\n\n" };
     operation.description = Some(format!("{text}{separator}Needs the scope `{scope}`."));

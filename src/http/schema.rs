@@ -149,7 +149,6 @@ pub struct Tenants {
 }))]
 pub struct NewTenant {
     /// Its id; without one, `t_` and 16 hexadecimal digits are drawn.
-    #[schema(pattern = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,49}$")]
     pub id: Option<String>,
     /// Its name.
     #[schema(min_length = 1, max_length = 200)]
@@ -160,7 +159,6 @@ pub struct NewTenant {
     /// `active` unless said otherwise.
     pub status: Option<Status>,
     /// Its WhatsApp phone number, by Meta's id.
-    #[schema(pattern = "^[0-9]{1,32}$")]
     pub phone_number_id: Option<String>,
     /// The phone number as people write it.
     #[schema(max_length = 128)]
@@ -193,7 +191,6 @@ pub struct TenantPatch {
     #[schema(value_type = Status, required = false)]
     pub status: Option<Status>,
     /// Its WhatsApp phone number, by Meta's id.
-    #[schema(pattern = "^[0-9]{1,32}$")]
     pub phone_number_id: Option<String>,
     /// The phone number as people write it.
     #[schema(max_length = 128)]
@@ -366,7 +363,8 @@ pub struct Genesys {
     #[schema(required = true)]
     pub client_id: Option<String>,
     /// Its secret, masked.
-    pub client_secret: String,
+    #[schema(required = true)]
+    pub client_secret: Option<String>,
     /// The domain of the region.
     #[schema(required = true)]
     pub region: Option<String>,
