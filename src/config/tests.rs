@@ -238,6 +238,15 @@ fn no_password_is_told_of_any_url() {
 }
 
 #[test]
+fn debug_shows_no_password() {
+    for redis in ["redis://u:hunter2@h", "redis+sentinel://u:hunter2@h/m"] {
+        let url = "postgres://u:hunter2@h/d?password=hunter2";
+        let config = validate(&["--database-url", url, "--redis-url", redis]).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    }
+}
+
+#[test]
 fn what_a_command_does_not_use_cannot_stop_it() {
     let wrong = ["--database-url", "postgres://u:hunter2@h", "--instance-id", ""];
     for told in [

@@ -58,7 +58,7 @@ pub mod redis;
 pub mod replica;
 pub mod scratch;
 
-pub use cli::{Output, run_cli, run_cli_unprivileged, spawn_cli_in};
+pub use cli::{Output, run_cli, run_cli_unprivileged, spawn_cli_in, spawn_cli_unprivileged};
 pub use database::Database;
 pub use eventually::{Watch, eventually};
 pub use http::{Answer, Call};
