@@ -6,10 +6,12 @@ use tenant_service::domain::Scope;
 use crate::harness::{Postgres, Redis, Replica, Scratch, run_cli};
 
 /// Every variable but `RUST_LOG`.
-const VARIABLES: [&str; 22] = [
+const VARIABLES: [&str; 24] = [
     "HOST",
     "PORT",
     "ANONYMOUS_SCOPES",
+    "TLS_CERT_FILE",
+    "TLS_KEY_FILE",
     "DATABASE_URL",
     "DB_HOST",
     "DB_PORT",
