@@ -1,6 +1,5 @@
 //! Where the service listens.
 
-use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -104,17 +103,9 @@ fn tls_files(
         (None, Some(_)) => mistakes.note("TLS_CERT_FILE", "is needed with TLS_KEY_FILE"),
         _ => {}
     }
-    let mut readable = |variable, given: Option<Given>| {
-        let accepts = "must name a file that the service may read";
-        mistakes.parsed(variable, &given?, accepts, readable_file)
-    };
-    let certificate = readable("TLS_CERT_FILE", certificate);
-    let key = readable("TLS_KEY_FILE", key);
+    let certificate = certificate.and_then(|file| mistakes.readable_file("TLS_CERT_FILE", &file));
+    let key = key.and_then(|file| mistakes.readable_file("TLS_KEY_FILE", &file));
     Some(TlsFiles { certificate: certificate?, key: key? })
-}
-
-fn readable_file(text: &str) -> Option<PathBuf> {
-    File::open(text).is_ok().then(|| text.into())
 }
 
 fn address(text: &str) -> Option<IpAddr> {

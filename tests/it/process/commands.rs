@@ -6,7 +6,7 @@ use tenant_service::domain::Scope;
 use crate::harness::{Postgres, Redis, Replica, Scratch, run_cli};
 
 /// Every variable but `RUST_LOG`.
-const VARIABLES: [&str; 24] = [
+const VARIABLES: [&str; 25] = [
     "HOST",
     "PORT",
     "ANONYMOUS_SCOPES",
@@ -20,6 +20,7 @@ const VARIABLES: [&str; 24] = [
     "DB_PASSWORD",
     "DATA_DIR",
     "REDIS_URL",
+    "REDIS_CA_FILE",
     "REDIS_PREFIX",
     "CACHE_TTL_SECONDS",
     "CACHE_NEGATIVE_TTL_SECONDS",
@@ -43,7 +44,7 @@ fn all_wrong() -> Vec<(&'static str, &'static str)> {
 #[tokio::test]
 async fn every_command_has_a_help_worth_reading() {
     let database = ["DATABASE_URL", "DB_NAME", "DATA_DIR", "LOG_FORMAT", "RUST_LOG"];
-    let redis = ["REDIS_URL", "REDIS_PREFIX"];
+    let redis = ["REDIS_URL", "REDIS_CA_FILE", "REDIS_PREFIX"];
     let write = ["STALENESS_BOUND_MS"];
     let service = ["ANONYMOUS_SCOPES", "CACHE_CAPACITY", "POLL_INTERVAL_MS"];
     for (command, used) in [
@@ -93,7 +94,11 @@ async fn mistakes_are_told_all_at_once_and_without_values() {
     for (arguments, used) in [
         (&[][..], &VARIABLES[..]),
         (&["serve"], &VARIABLES),
-        (&["seed"], &[&always[..], &["REDIS_URL", "REDIS_PREFIX", "STALENESS_BOUND_MS"]].concat()),
+        (
+            &["seed"],
+            &[&always[..], &["REDIS_URL", "REDIS_CA_FILE", "REDIS_PREFIX", "STALENESS_BOUND_MS"]]
+                .concat(),
+        ),
         (&["migrate"], &always),
         (&["verify", "--replica", "http://h"], &["DATABASE_URL", "STALENESS_BOUND_MS"]),
     ] {
@@ -130,7 +135,7 @@ async fn what_a_command_does_not_use_does_not_stop_it() {
     let of_serve: Vec<_> = of_serve
         .into_iter()
         .filter(|(variable, _)| {
-            !["REDIS_URL", "REDIS_PREFIX", "STALENESS_BOUND_MS"].contains(variable)
+            !["REDIS_URL", "REDIS_CA_FILE", "REDIS_PREFIX", "STALENESS_BOUND_MS"].contains(variable)
         })
         .collect();
     run_cli(&["seed"], &of_serve).await.expecting(0);

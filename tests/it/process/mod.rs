@@ -6,5 +6,6 @@ mod memory;
 mod rights;
 mod seeds;
 mod start_and_end;
+mod tls;
 mod tour;
 mod verify;
