@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::core::close_store;
@@ -119,6 +120,7 @@ async fn answer(
         service: service.clone(),
         anonymous: config.http.anonymous,
         names: if config.http.open_by_default { Names::Local } else { Names::Any },
+        places: config.http.most_at_once.map(|most| Arc::new(Semaphore::new(most.get().into()))),
         metrics,
         limits: http::Limits::with_writes_that_wait(config.feed.staleness_bound),
     };

@@ -1,6 +1,7 @@
 //! Where the service listens.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use super::Mistakes;
@@ -35,6 +36,12 @@ pub(super) struct Options {
     /// Its private key as PEM, without a passphrase, in a file that not everybody may read
     #[arg(long, env = "TLS_KEY_FILE", value_name = "FILE")]
     tls_key_file: Option<Given>,
+
+    /// How many requests are worked on at a time; those beyond are answered with 503 at once.
+    /// Look-ups that are in memory don't count, nor do probes, metrics and documentation. 0 sets no
+    /// limit
+    #[arg(long, env = "MAX_CONCURRENT_REQUESTS", default_value = "0", value_name = "NUMBER")]
+    max_concurrent_requests: Given,
 }
 
 /// Where the service listens, and what callers without a token may do.
@@ -48,6 +55,8 @@ pub struct Http {
     pub open_by_default: bool,
     /// What it speaks TLS with, if it does.
     pub tls: Option<TlsFiles>,
+    /// How many requests are worked on at a time, if that is limited.
+    pub most_at_once: Option<NonZeroU16>,
 }
 
 /// A certificate and its key.
@@ -87,8 +96,11 @@ impl Options {
             None => Some(Scopes::ALL),
         };
         let tls = tls_files(self.tls_cert_file, self.tls_key_file, mistakes);
+        let most = &self.max_concurrent_requests;
+        let most = mistakes.number("MAX_CONCURRENT_REQUESTS", most, "a whole number", 0..=u16::MAX);
+        let most_at_once = NonZeroU16::new(most?);
         let address = SocketAddr::new(host?, port?);
-        Some(Http { address, anonymous: anonymous?, open_by_default, tls })
+        Some(Http { address, anonymous: anonymous?, open_by_default, tls, most_at_once })
     }
 }
 

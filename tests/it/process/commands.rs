@@ -6,12 +6,13 @@ use tenant_service::domain::Scope;
 use crate::harness::{Postgres, Redis, Replica, Scratch, run_cli};
 
 /// Every variable but `RUST_LOG`.
-const VARIABLES: [&str; 25] = [
+const VARIABLES: [&str; 26] = [
     "HOST",
     "PORT",
     "ANONYMOUS_SCOPES",
     "TLS_CERT_FILE",
     "TLS_KEY_FILE",
+    "MAX_CONCURRENT_REQUESTS",
     "DATABASE_URL",
     "DB_HOST",
     "DB_PORT",
