@@ -34,7 +34,9 @@ pub fn show(config: &Config, address: SocketAddr, health: Health) {
     };
     if config.telemetry.format == LogFormat::Pretty {
         let demo = matches!(config.database, Database::Sqlite { embedded: true, .. });
-        print(&poster(address, &database, &redis, &anonymous, demo));
+        let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+        let base = format!("{scheme}://{address}");
+        print(&poster(&base, &database, &redis, &anonymous, demo));
     }
     tracing::info!(
         %address,
@@ -47,9 +49,8 @@ pub fn show(config: &Config, address: SocketAddr, health: Health) {
     );
 }
 
-fn poster(address: SocketAddr, database: &str, redis: &str, anonymous: &str, demo: bool) -> String {
+fn poster(base: &str, database: &str, redis: &str, anonymous: &str, demo: bool) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let base = format!("http://{address}");
     let lookup = if demo { "123456789" } else { "{phone_number_id}" };
     format!(
         "

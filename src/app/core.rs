@@ -52,24 +52,20 @@ impl Core {
     /// process is known to others by `instance_id`; its writes wait for `bound` at most.
     ///
     /// # Errors
-    /// See [`open`]; or Redis' URL is none.
+    /// See [`open`]; or Redis' URL is none, or there is no certificate in its file.
     pub async fn build(
         database: &Database,
         redis: Option<&config::Redis>,
         cached: &Cache,
         (instance_id, bound): (&str, Duration),
     ) -> anyhow::Result<Self> {
-        let (store, postgres) = open(database).await?;
-        let database = store.log_head().await.context("reading the change log")?.identity.database;
-        let l2 = match redis {
-            Some(redis) => {
-                // Without the driver's own error, which quotes the URL's parameters.
-                let source = Source::configured(&redis.server).ok();
-                let source = source.context("REDIS_URL can't be used")?;
-                Some(Arc::new(L2::new(source, &redis.prefix, &database)))
-            }
+        let source = match redis {
+            Some(redis) => Some((source_of(redis).await?, redis.prefix.as_str())),
             None => None,
         };
+        let (store, postgres) = open(database).await?;
+        let database = store.log_head().await.context("reading the change log")?.identity.database;
+        let l2 = source.map(|(source, prefix)| Arc::new(L2::new(source, prefix, &database)));
         let (writes, loads) = (TaskTracker::new(), TaskTracker::new());
         let ttl = Ttl { present: cached.ttl, absent: cached.negative_ttl };
         let l1 = L1::new(cached.capacity);
@@ -104,6 +100,15 @@ impl Core {
         }
         close_store(self.store.as_ref()).await;
     }
+}
+
+/// Where Redis is, and who may vouch for it.
+async fn source_of(redis: &config::Redis) -> anyhow::Result<Source> {
+    // Without the driver's own error, which quotes the URL's parameters.
+    let source = Source::configured(&redis.server).ok().context("REDIS_URL can't be used")?;
+    let Some(file) = &redis.ca_file else { return Ok(source) };
+    let authorities = tokio::fs::read(file).await.context("REDIS_CA_FILE: can't be read")?;
+    source.trusting(authorities).context("REDIS_CA_FILE: must hold certificates as PEM")
 }
 
 /// Opens the database and migrates it. With Postgres, what the feed needs of it comes too.

@@ -3,11 +3,13 @@
 mod banner;
 mod core;
 mod lifecycle;
+mod memory;
 mod seed;
 mod serve;
 mod verify;
 
 pub use self::core::{Core, close_store, open};
+pub use self::memory::keep_memory_private;
 pub use self::seed::{SeedFile, SeedReport, load, parse};
 pub use self::serve::serve;
 pub use self::verify::{Report, Verdict, verify};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::core::close_store;
@@ -16,7 +17,7 @@ use crate::config::{Config, Database};
 use crate::feed::{
     Applier, CensusTask, LinkTask, ListenTask, PollTask, Proof, SubscribeTask, prune,
 };
-use crate::http::{self, Front, Names};
+use crate::http::{self, Front, Names, Tls};
 use crate::service::{Auditor, Service};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{self, CACHE_ENTRIES, FENCED, PROOF_AGE, counter_of, gauge_of};
@@ -29,6 +30,11 @@ const REDIS_PATIENCE: Duration = Duration::from_secs(2);
 /// # Errors
 /// It can't start (the message says what to do), or a background task died.
 pub async fn serve(config: Config) -> anyhow::Result<()> {
+    // First, as nothing is begun that would have to be ended if its files can't be used.
+    let tls = match &config.http.tls {
+        Some(files) => Some(Arc::new(Tls::load(files.clone()).await?)),
+        None => None,
+    };
     let recorder = metrics::install().context("installing the metrics recorder")?;
     let (interval, bound) = (config.feed.poll_interval, config.feed.staleness_bound);
     let process = (config.telemetry.instance_id.as_str(), bound);
@@ -77,6 +83,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         let auditor = Auditor::new(store.clone(), Arc::clone(applier.cache()), rate, bound);
         lifecycle.supervise("auditor", |stop| auditor.run(stop));
     }
+    if let Some(tls) = &tls {
+        lifecycle.supervise("renewal of the certificate", |stop| Arc::clone(tls).watch(stop));
+    }
     let watch = Watch { applier, proof };
     lifecycle.supervise("watch", |stop| watch.run(recorder.clone(), stop));
 
@@ -86,7 +95,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let address = listener.local_addr().context("reading the address listened on")?;
     banner::show(&config, address, service.health().await);
 
-    let outcome = answer(listener, &config, &service, recorder, &mut lifecycle).await;
+    let outcome = answer((listener, tls), &config, &service, recorder, &mut lifecycle).await;
     writes.close();
     loads.close();
     let finished = async { tokio::join!(writes.wait(), loads.wait()) };
@@ -101,7 +110,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 
 /// Answers requests until told to end, by a signal or by the death of a background task.
 async fn answer(
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<Arc<Tls>>),
     config: &Config,
     service: &Service,
     metrics: PrometheusHandle,
@@ -111,11 +120,13 @@ async fn answer(
         service: service.clone(),
         anonymous: config.http.anonymous,
         names: if config.http.open_by_default { Names::Local } else { Names::Any },
+        places: config.http.most_at_once.map(|most| Arc::new(Semaphore::new(most.get().into()))),
         metrics,
         limits: http::Limits::with_writes_that_wait(config.feed.staleness_bound),
     };
     // Ends once it was told to drain, and not before.
-    let mut server = pin!(http::serve(listener, Front::leak(state), lifecycle.draining()));
+    let front = Front::leak(state);
+    let mut server = pin!(http::serve(listener, front, tls, lifecycle.draining()));
     let (notice, outcome) = tokio::select! {
         () = &mut server => return Ok(()),
         signal = asked_to_end() => {

@@ -204,3 +204,16 @@ fn genesys_summary(masked: &Map<String, Value>) -> Value {
         "integrationId": field("integrationId"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_view_of_credentials() {
+        let value = json!({"clientId": "hunter2", "clientSecret": "hunter2"});
+        let credentials = Credentials::new(CredentialType::Genesys, value).unwrap();
+        let views = CredentialViews::of(CredentialType::Genesys, &credentials, 7).unwrap();
+        assert_eq!(format!("{views:?}"), "CredentialViews { version: 7, .. }");
+    }
+}

@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// The text of one variable, by environment or flag, before anything is made of it.
@@ -70,6 +72,12 @@ impl Mistakes {
         let accepts = format!("must be {what}, {} to {}", range.start(), range.end());
         let parse = |text: &str| text.parse().ok().filter(|number| range.contains(number));
         self.parsed(variable, given, &accepts, parse)
+    }
+
+    /// The path of a file that can be opened now.
+    pub(super) fn readable_file(&mut self, variable: &str, given: &Given) -> Option<PathBuf> {
+        let accepts = "must name a file that the service may read";
+        self.parsed(variable, given, accepts, |text| File::open(text).is_ok().then(|| text.into()))
     }
 
     /// `Ok` if there are none, and so every part of `whole` is there.

@@ -1,6 +1,8 @@
 //! Where the service listens.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
 
 use super::Mistakes;
 use super::given::Given;
@@ -25,6 +27,21 @@ pub(super) struct Options {
     /// may then do it
     #[arg(long, env = "ANONYMOUS_SCOPES", value_name = "SCOPES")]
     anonymous_scopes: Option<Given>,
+
+    /// The certificate as PEM, and behind it the chain that leads to its authority. With it the port
+    /// speaks TLS 1.2 and 1.3, and nothing else. It is read again every minute, and on SIGHUP
+    #[arg(long, env = "TLS_CERT_FILE", value_name = "FILE")]
+    tls_cert_file: Option<Given>,
+
+    /// Its private key as PEM, without a passphrase, in a file that not everybody may read
+    #[arg(long, env = "TLS_KEY_FILE", value_name = "FILE")]
+    tls_key_file: Option<Given>,
+
+    /// How many requests are worked on at a time; those beyond are answered with 503 at once.
+    /// Look-ups that are in memory don't count, nor do probes, metrics and documentation. 0 sets no
+    /// limit
+    #[arg(long, env = "MAX_CONCURRENT_REQUESTS", default_value = "0", value_name = "NUMBER")]
+    max_concurrent_requests: Given,
 }
 
 /// Where the service listens, and what callers without a token may do.
@@ -36,6 +53,19 @@ pub struct Http {
     pub anonymous: Scopes,
     /// Nobody said what they may do, and so they may do everything.
     pub open_by_default: bool,
+    /// What it speaks TLS with, if it does.
+    pub tls: Option<TlsFiles>,
+    /// How many requests are worked on at a time, if that is limited.
+    pub most_at_once: Option<NonZeroU16>,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The chain, as PEM.
+    pub certificate: PathBuf,
+    /// The private key, as PEM.
+    pub key: PathBuf,
 }
 
 const HOST_ACCEPTS: &str = "must be an IP address such as 127.0.0.1 or 0.0.0.0, or localhost";
@@ -65,9 +95,29 @@ impl Options {
             }
             None => Some(Scopes::ALL),
         };
+        let tls = tls_files(self.tls_cert_file, self.tls_key_file, mistakes);
+        let most = &self.max_concurrent_requests;
+        let most = mistakes.number("MAX_CONCURRENT_REQUESTS", most, "a whole number", 0..=u16::MAX);
+        let most_at_once = NonZeroU16::new(most?);
         let address = SocketAddr::new(host?, port?);
-        Some(Http { address, anonymous: anonymous?, open_by_default })
+        Some(Http { address, anonymous: anonymous?, open_by_default, tls, most_at_once })
     }
+}
+
+/// Both files, or none.
+fn tls_files(
+    certificate: Option<Given>,
+    key: Option<Given>,
+    mistakes: &mut Mistakes,
+) -> Option<TlsFiles> {
+    match (&certificate, &key) {
+        (Some(_), None) => mistakes.note("TLS_KEY_FILE", "is needed with TLS_CERT_FILE"),
+        (None, Some(_)) => mistakes.note("TLS_CERT_FILE", "is needed with TLS_KEY_FILE"),
+        _ => {}
+    }
+    let certificate = certificate.and_then(|file| mistakes.readable_file("TLS_CERT_FILE", &file));
+    let key = key.and_then(|file| mistakes.readable_file("TLS_KEY_FILE", &file));
+    Some(TlsFiles { certificate: certificate?, key: key? })
 }
 
 fn address(text: &str) -> Option<IpAddr> {

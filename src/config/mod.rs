@@ -20,7 +20,7 @@ pub use self::cache::Cache;
 pub use self::database::Database;
 pub use self::feed::Feed;
 pub use self::given::Mistakes;
-pub use self::http::Http;
+pub use self::http::{Http, TlsFiles};
 pub use self::redis::{Redis, RedisServer};
 pub use self::telemetry::{LogFormat, Telemetry};
 pub use self::verify::Verify;

@@ -1,5 +1,7 @@
 //! The shared cache and the fast bus.
 
+use std::path::PathBuf;
+
 use redis::IntoConnectionInfo;
 use secrecy::SecretString;
 use url::Url;
@@ -10,13 +12,19 @@ use super::given::Given;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Redis")]
 #[group(skip)]
+#[expect(clippy::struct_field_names, reason = "flags are named after them")]
 pub(super) struct Options {
-    /// redis://[user:password@]host[:6379][/0], or, where sentinels know which server is the master,
-    /// redis+sentinel://[user:password@]host[:26379][,host…]/master-name[/0]: a cache shared by
-    /// replicas, and the fastest way to tell them of a change. Needs Redis 7 or newer, and Postgres.
-    /// Without it replicas cache in memory alone
+    /// redis://[user:password@]host[:6379][/0], rediss://… over TLS, or, where sentinels know which
+    /// server is the master, redis+sentinel://[user:password@]host[:26379][,host…]/master-name[/0]:
+    /// a cache shared by replicas, and the fastest way to tell them of a change. Needs Redis 7 or
+    /// newer, and Postgres. Without it replicas cache in memory alone
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<Given>,
+
+    /// Certificates, as PEM, of the authorities that may vouch for the server of a rediss:// URL.
+    /// Default: those that Mozilla trusts
+    #[arg(long, env = "REDIS_CA_FILE", value_name = "FILE")]
+    redis_ca_file: Option<Given>,
 
     /// Stands before every key and channel, where one server is shared by several services. (Its
     /// database number would not do: channels ignore it)
@@ -35,11 +43,13 @@ pub(super) struct Options {
 pub struct Redis {
     /// Where it is.
     pub server: RedisServer,
+    /// Who may vouch for it.
+    pub ca_file: Option<PathBuf>,
     /// Stands before every key and channel.
     pub prefix: String,
 }
 
-/// Where the server is. URLs are of the form `redis://`, passwords included.
+/// Where the server is. URLs are of the form `redis://` or `rediss://`, passwords included.
 #[derive(Debug, Clone)]
 pub enum RedisServer {
     /// Here.
@@ -59,13 +69,19 @@ const PREFIX_ACCEPTS: &str = "must be at most 64 visible ASCII characters";
 impl Options {
     pub fn validate(self, mistakes: &mut Mistakes) -> Option<Redis> {
         let prefix = mistakes.parsed("REDIS_PREFIX", &self.redis_prefix, PREFIX_ACCEPTS, prefix);
+        let ca_file = self.redis_ca_file.as_ref();
+        let ca_file = ca_file.map(|file| mistakes.readable_file("REDIS_CA_FILE", file));
         let url = mistakes.text("REDIS_URL", self.redis_url.as_ref()?)?.trim();
         match server(url) {
             Err(refusal) => {
                 mistakes.note("REDIS_URL", refusal);
                 None
             }
-            Ok(server) => Some(Redis { server, prefix: prefix? }),
+            Ok(_) if ca_file.is_some() && !url.starts_with("rediss:") => {
+                mistakes.note("REDIS_CA_FILE", "is of use for a rediss:// URL alone");
+                None
+            }
+            Ok(server) => Some(Redis { server, ca_file: ca_file.flatten(), prefix: prefix? }),
         }
     }
 }
@@ -76,9 +92,9 @@ fn prefix(text: &str) -> Option<String> {
 }
 
 const CLUSTER: &str = "is a Redis Cluster, whose client connects elsewhere whenever keys move; what is cached is believed on one unbroken connection alone, so it is not supported: use a single server, or sentinels";
-const TLS: &str = "asks for TLS, which this version does not support yet: use redis://host:port";
+const TLS: &str = "asks for TLS in a way that is not supported: it is spoken to a single server, as rediss://host:port, and not by way of sentinels";
 const SENTINELS: &str = "must name sentinels as redis+sentinel://[user:password@]host[:26379][,host…]/master-name[/database]";
-const ACCEPTS: &str = "must be redis://[user:password@]host[:port][/database] or redis+sentinel://[user:password@]host[:26379][,host…]/master-name[/database]; in a password, / ? # % are written %2F %3F %23 %25";
+const ACCEPTS: &str = "must be redis://[user:password@]host[:port][/database], rediss://… over TLS, or redis+sentinel://[user:password@]host[:26379][,host…]/master-name[/database]; in a password, / ? # % are written %2F %3F %23 %25";
 
 /// The server, or what is wrong with the URL.
 fn server(text: &str) -> Result<RedisServer, &'static str> {
@@ -87,10 +103,12 @@ fn server(text: &str) -> Result<RedisServer, &'static str> {
     let is_cluster = scheme.contains("cluster") || parameters.contains("cluster=");
     match scheme {
         _ if is_cluster => Err(CLUSTER),
-        "redis" if rest.rsplit('@').next().is_some_and(|hosts| hosts.contains(',')) => Err(CLUSTER),
-        "redis" if is_understood(text) => Ok(RedisServer::At(text.into())),
+        "redis" | "rediss" if rest.rsplit('@').next().is_some_and(|hosts| hosts.contains(',')) => {
+            Err(CLUSTER)
+        }
+        "redis" | "rediss" if is_understood(text) => Ok(RedisServer::At(text.into())),
         "redis+sentinel" => sentinels(rest).ok_or(ACCEPTS),
-        _ if scheme.starts_with("rediss") => Err(TLS),
+        _ if scheme.starts_with("rediss+") || scheme.starts_with("rediss-") => Err(TLS),
         _ if scheme.contains("sentinel") => Err(SENTINELS),
         _ => Err(ACCEPTS),
     }

@@ -82,7 +82,9 @@ fn parts_of_a_database_are_all_checked() {
 fn redis_needs_postgres_and_one_server() {
     let postgres = ["--database-url", "postgres://h/d"];
     let with = |url: &'static str| [&postgres[..], &["--redis-url", url]].concat();
-    for url in ["redis://h:6379/1", "redis://u:p,%23@h", " redis://[::1]:6379 "] {
+    for url in
+        ["redis://h:6379/1", "redis://u:p,%23@h", " redis://[::1]:6379 ", "rediss://u:p@h:6380/1"]
+    {
         assert!(validate(&with(url)).unwrap().redis.is_some(), "{url}");
     }
     assert!(mistake(&["--redis-url", "redis://h"]).contains("needs Postgres"));
@@ -91,9 +93,20 @@ fn redis_needs_postgres_and_one_server() {
     assert!(mistake(&with("redis+cluster://a:1,b:2")).contains("Cluster"));
     assert!(mistake(&with("redis://a:1?cluster=true")).contains("Cluster"));
     assert!(mistake(&with("redis-sentinel://h/m")).contains("redis+sentinel://"));
-    assert!(mistake(&with("rediss://h")).contains("TLS"));
+    assert!(mistake(&with("rediss://a:1,b:2")).contains("Cluster"));
+    assert!(mistake(&with("rediss-sentinel://h/m")).contains("TLS"));
     assert!(mistake(&with("rediss+sentinel://h/m")).contains("TLS"));
     assert!(mistake(&with("http://h")).contains("redis://"));
+}
+
+#[test]
+fn an_authority_is_for_tls() {
+    let with = |url: &'static str| {
+        ["--database-url", "postgres://h/d", "--redis-url", url, "--redis-ca-file", "Cargo.toml"]
+    };
+    let file = validate(&with("rediss://h")).unwrap().redis.unwrap().ca_file;
+    assert_eq!(file.unwrap().to_str(), Some("Cargo.toml"));
+    assert!(mistake(&with("redis://h")).contains("REDIS_CA_FILE: is of use for"));
 }
 
 #[test]
@@ -227,7 +240,9 @@ fn no_password_is_told_of_any_url() {
         "redis://:p@h?protocol=hunter2",
         "redis://:p@h?password=hunter2",
         "redis://:hunter2@h,i",
-        "rediss://:hunter2@h",
+        "rediss+sentinel://:hunter2@h/m",
+        "rediss://:p@h#hunter2",
+        "rediss://:hunter2@h#insecure",
         "unix:///hunter2",
     ] {
         let told = mistake(&["--database-url", "postgres://h/d", "--redis-url", url]);
@@ -235,6 +250,15 @@ fn no_password_is_told_of_any_url() {
     }
     let known = "postgres://u:p@h/d?sslmode=require&application_name=x&options[jit]=off";
     assert_eq!(database(&["--database-url", known]), known);
+}
+
+#[test]
+fn debug_shows_no_password() {
+    for redis in ["redis://u:hunter2@h", "redis+sentinel://u:hunter2@h/m"] {
+        let url = "postgres://u:hunter2@h/d?password=hunter2";
+        let config = validate(&["--database-url", url, "--redis-url", redis]).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+    }
 }
 
 #[test]

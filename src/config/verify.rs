@@ -79,7 +79,7 @@ fn replica(text: &str) -> Result<Url, &'static str> {
     let mut url = Url::parse(text).map_err(|_| accepts)?;
     if url.scheme() == "https" {
         return Err(
-            "asks for TLS, which replicas do not speak by themselves: name the replica's own http address, behind what ends TLS for it",
+            "asks for TLS, which this command does not speak: name an http address of the replica",
         );
     }
     let has_more = url.query().is_some() || url.fragment().is_some();

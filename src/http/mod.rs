@@ -1,6 +1,6 @@
 //! HTTP: the table of operations, what they accept, what they answer.
 //!
-//! A request comes over a connection ([`server`]) and passes through three things and no more:
+//! A request comes over a connection ([`server`], and `tls` where a certificate is configured) and passes through three things and no more:
 //! axum's router, one [`middleware`] (request id, scope, time limit, panics, metrics, access log)
 //! and its handler in `routes`; a look-up that is in memory does without the first ([`front`]).
 //! Whatever goes wrong becomes a [`problem::Problem`]; its file is the only one that maps to a
@@ -21,6 +21,7 @@ pub(crate) mod routes;
 pub mod schema;
 pub mod server;
 pub mod state;
+mod tls;
 
 pub use auth::Names;
 pub use front::Front;
@@ -28,3 +29,4 @@ pub use openapi::document;
 pub use routes::tenants::new_tenant;
 pub use server::serve;
 pub use state::{AppState, Limits};
+pub use tls::{Tls, TlsError};

@@ -93,7 +93,11 @@ const SHARED: [(&str, &str, &str); 7] = [
     ("TooLarge", "413", "The body is larger than 64 KiB: `body_too_large`"),
     ("UnsupportedMediaType", "415", "The body is of another type: `unsupported_media_type`"),
     ("Internal", "500", "A defect of the service: `internal`"),
-    ("Unavailable", "503", "The database is out of reach: `unavailable`"),
+    (
+        "Unavailable",
+        "503",
+        "The database is out of reach: `unavailable`; or as many requests are worked on as may be: `overloaded`",
+    ),
     ("Timeout", "504", "No answer in time; a write may or may not have been made: `timeout`"),
 ];
 

@@ -21,6 +21,8 @@ use crate::service::ServiceError;
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
+const OVERLOADED: &str = "overloaded";
+
 /// An error answer before it knows its request's id, which the middleware adds.
 ///
 /// Sentences are made of our own words and of the names of our own fields: never of a value that
@@ -131,6 +133,19 @@ impl Problem {
                         by an IP address or as localhost; to have it answer to other names, say \
                         with ANONYMOUS_SCOPES what callers without a token may do";
         Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected_request", sentence)
+    }
+
+    /// 503: as many requests are worked on as may be.
+    #[must_use]
+    pub fn overloaded() -> Self {
+        let sentence = "Too many requests are being worked on; try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, sentence)
+    }
+
+    /// Whether the request was not worked on for want of a place.
+    #[must_use]
+    pub fn is_overload(&self) -> bool {
+        self.code == OVERLOADED
     }
 
     /// 500: a defect of ours, of which callers learn nothing.

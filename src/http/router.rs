@@ -141,7 +141,7 @@ pub fn endpoint(route: &'static str, access: Access, state: &Shared) -> &'static
         Access::Needs(scope) if scope.is_to_write() => state.limits.write,
         Access::Needs(_) | Access::Open => state.limits.request,
     };
-    Endpoint::leak(route, access, caller, state.names, limit)
+    Endpoint::leak(route, access, caller, state.names, state.places.clone(), limit)
 }
 
 /// The methods of a path, as `Allow` lists them.

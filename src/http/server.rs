@@ -15,12 +15,14 @@ use futures_util::future::Either;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::front::Front;
 use super::head_timer::HeadTimer;
+use super::tls::Tls;
 
 /// How long a connection may take to send the next request's head, from its opening or the last
 /// answer on. Longer than load balancers keep an idle connection (60 s): one that we close while
@@ -35,11 +37,24 @@ const LARGEST_HEAD: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves until `draining`; from then on takes no new connection, and returns when those that are
-/// open have been answered.
-pub async fn serve(listener: TcpListener, front: &'static Front, draining: CancellationToken) {
+/// open have been answered. With `tls` it speaks nothing else.
+pub async fn serve(
+    listener: TcpListener,
+    front: &'static Front,
+    tls: Option<Arc<Tls>>,
+    draining: CancellationToken,
+) {
     let connections = TaskTracker::new();
     while let Some(stream) = draining.run_until_cancelled(accept(&listener)).await {
-        connections.spawn(converse(stream, front, draining.clone()));
+        let draining = draining.clone();
+        match tls.clone() {
+            None => connections.spawn(converse(stream, front, draining)),
+            Some(tls) => connections.spawn(async move {
+                if let Some(stream) = tls.greet(stream, &draining).await {
+                    converse(stream, front, draining).await;
+                }
+            }),
+        };
     }
     drop(listener);
     connections.close();
@@ -70,7 +85,10 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// Answers what comes over a connection, one request after the other.
-async fn converse(stream: TcpStream, front: &'static Front, draining: CancellationToken) {
+async fn converse<S>(stream: S, front: &'static Front, draining: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut builder = http1::Builder::new();
     builder
         .timer(HeadTimer::new(HEAD_PATIENCE))

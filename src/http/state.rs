@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
 
 use super::auth::Names;
 use crate::domain::Scopes;
@@ -17,6 +18,8 @@ pub struct AppState {
     pub anonymous: Scopes,
     /// By which names it may be called.
     pub names: Names,
+    /// Of how many requests may be worked on at a time.
+    pub places: Option<Arc<Semaphore>>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// How long things may take.

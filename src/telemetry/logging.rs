@@ -33,7 +33,6 @@ pub fn install(style: Style, filter: &str) -> Result<(), ParseError> {
         }
         Style::Json => builder.json().flatten_event(true).with_current_span(false).init(),
     }
-    std::panic::set_hook(Box::new(log_panic));
     Ok(())
 }
 
@@ -51,10 +50,4 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     line
-}
-
-/// Says where, and not what: the message may quote a value.
-fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
-    let place = panic.location().map(ToString::to_string);
-    tracing::error!(place, "panicked");
 }

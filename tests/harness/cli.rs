@@ -56,25 +56,31 @@ pub async fn run_cli(args: &[&str], envs: &[(&str, &str)]) -> Output {
 /// The same without root's rights, for root may write whatever it likes.
 pub async fn run_cli_unprivileged(args: &[&str], envs: &[(&str, &str)]) -> Output {
     let folder = Scratch::new("cli");
+    let process = spawn_cli_unprivileged(&folder, args, envs);
+    let code = exit_code(process.exited(DEADLINE).await);
+    Output { code, stdout: process.stdout.text(), stderr: process.stderr.text() }
+}
+
+/// Starts a command without root's rights; it is killed on drop. Its folder is `folder`, where it
+/// may not write if that is root's.
+pub fn spawn_cli_unprivileged(folder: &Path, args: &[&str], envs: &[(&str, &str)]) -> Process {
     let mut command = Command::new(BINARY);
     // The owner of what one makes is oneself.
-    if fs::metadata(&folder).expect("a folder just made").uid() == 0 {
+    if fs::metadata(folder).expect("a folder just made").uid() == 0 {
         // The binary may be where nobody else can go.
         let copy = folder.join("tenant-service");
         fs::copy(BINARY, &copy).expect("the folder can be written to");
-        fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("it is one's own");
+        fs::set_permissions(folder, Permissions::from_mode(0o755)).expect("it is one's own");
         let (user, group) = unprivileged();
         command = Command::new(copy);
         command.uid(user).gid(group);
     }
-    command.args(args).env_clear().envs(envs.iter().copied()).current_dir(&folder);
-    let process = Process::spawn(
+    command.args(args).env_clear().envs(envs.iter().copied()).current_dir(folder);
+    Process::spawn(
         "tenant-service without rights",
         Stop::Terminate,
         command.stdout(Stdio::piped()).stderr(Stdio::piped()),
-    );
-    let code = exit_code(process.exited(DEADLINE).await);
-    Output { code, stdout: process.stdout.text(), stderr: process.stderr.text() }
+    )
 }
 
 /// Starts a command that does not end by itself (`events tail`); it is killed on drop. Its folder

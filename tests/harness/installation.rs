@@ -1,8 +1,8 @@
 //! Postgres, 13 or newer, as the machine has it: found, given a data folder, started.
 
 use std::env;
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -108,6 +108,17 @@ impl Installation {
         // The server removes it when it is promoted.
         let owner = owner.expect("a data folder");
         chown(&signal, Some(owner.uid()), Some(owner.gid())).expect("it is the server's");
+    }
+
+    /// A copy of a file that is the server's own, as it wants a private key to be.
+    pub(super) fn adopt(&self, file: &Path) -> PathBuf {
+        let copy = self.folder.join(file.file_name().expect("a file"));
+        fs::copy(file, &copy).expect("the folder can be written to");
+        fs::set_permissions(&copy, Permissions::from_mode(0o600)).expect("it is one's own");
+        if let Some((user, group)) = self.run_as {
+            chown(&copy, Some(user), Some(group)).expect("root gives files away");
+        }
+        copy
     }
 
     fn log_file(&self) -> PathBuf {

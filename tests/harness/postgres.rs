@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 use super::cli::run_cli;
 use super::database::Database;
 use super::installation::Installation;
+use super::pki::Pair;
 use super::ports::{PortTaken, candidates};
 use super::process::{Process, lock};
 
@@ -131,6 +132,21 @@ impl Server {
         self.installation.begin_as_a_standby();
         self.start().await;
         self.administer("SELECT pg_promote()").await;
+    }
+
+    /// Has it speak TLS with this certificate, where clients ask for that. It is started again.
+    pub async fn speak_tls(&self, pair: &Pair) {
+        let [certificate, key] =
+            [&pair.certificate, &pair.key].map(|file| self.installation.adopt(file));
+        for (setting, value) in [
+            ("ssl_cert_file", certificate.display().to_string()),
+            ("ssl_key_file", key.display().to_string()),
+            ("ssl", "on".to_owned()),
+        ] {
+            self.administer(&format!("ALTER SYSTEM SET {setting} = '{value}'")).await;
+        }
+        self.stop().await;
+        self.start().await;
     }
 
     /// What the server has logged since its last start.

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,7 +14,8 @@ use tokio::time::timeout;
 use super::eventually::{Watch, eventually};
 use super::guard::Stop;
 use super::monitor::Monitor;
-use super::ports::{PortTaken, candidates};
+use super::pki::Pair;
+use super::ports::{PortTaken, candidates, free_port};
 use super::process::{Process, lock};
 use super::scratch::Scratch;
 
@@ -51,6 +52,16 @@ impl Redis {
             }
         }
         panic!("{PortTaken}");
+    }
+
+    /// On a second port it speaks TLS, with this certificate for `localhost`; its URL comes too.
+    pub async fn start_with_tls(pair: &Pair) -> (Self, String) {
+        let [port, certificate, key] =
+            [free_port().to_string(), text(&pair.certificate), text(&pair.key)];
+        let arguments = ["--tls-port", &port, "--tls-cert-file", &certificate];
+        let key = ["--tls-key-file", &key, "--tls-auth-clients", "no"];
+        let server = Self::start_with(&[arguments, key].concat()).await;
+        (server, format!("rediss://localhost:{port}"))
     }
 
     pub fn url(&self) -> String {
@@ -257,6 +268,10 @@ fn find_server() -> PathBuf {
 
 fn url(port: u16) -> String {
     format!("redis://127.0.0.1:{port}")
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().expect("a path of text").to_owned()
 }
 
 fn log(folder: &Scratch) -> String {

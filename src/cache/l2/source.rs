@@ -7,9 +7,11 @@ use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
-    RedisConnectionInfo, RedisError, RedisResult,
+    RedisConnectionInfo, RedisError, RedisResult, TlsCertificates,
 };
 use secrecy::{ExposeSecret, SecretString};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use super::L2Error;
 use crate::config::RedisServer;
@@ -64,6 +66,24 @@ impl Source {
     /// It is no Redis URL.
     pub fn server(url: &str) -> RedisResult<Self> {
         Ok(Self::Server(connect_info(url)?))
+    }
+
+    /// The same, where only these authorities, certificates as PEM, may vouch for the server.
+    ///
+    /// # Errors
+    /// There is no certificate, or the server is not reached over TLS.
+    pub fn trusting(self, authorities: Vec<u8>) -> RedisResult<Self> {
+        let refused = |what| RedisError::from((ErrorKind::InvalidClientConfig, what));
+        // Without one, the driver would trust nobody, and say so with each connection.
+        if CertificateDer::pem_slice_iter(&authorities).next().is_none() {
+            return Err(refused("there is no certificate"));
+        }
+        let Self::Server(at) = self else {
+            return Err(refused("sentinels are not reached over TLS"));
+        };
+        let trusted = TlsCertificates { client_tls: None, root_cert: Some(authorities) };
+        let client = Client::build_with_tls(at, trusted)?;
+        Ok(Self::Server(client.get_connection_info().clone()))
     }
 
     /// Whom to ask where the server is, one after the other: a sentinel that was cut off may name a

@@ -19,11 +19,9 @@ pub const BODY_LIMIT: usize = 64 * 1024;
 const DISCARDED: usize = 1024 * 1024;
 
 /// A body of `application/json`.
-#[derive(Debug)]
 pub struct JsonBody(pub Value);
 
 /// A body of `application/merge-patch+json` (RFC 7396), or of plain `application/json`.
-#[derive(Debug)]
 pub struct MergePatch(pub Value);
 
 impl FromRequest<Shared> for JsonBody {

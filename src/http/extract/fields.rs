@@ -3,6 +3,7 @@
 //! Not by `Deserialize`: its errors repeat the value that does not fit, and it knows no difference
 //! between a field that is absent and one that is null.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
@@ -10,9 +11,14 @@ use serde_json::{Map, Value};
 use crate::domain::{Edit, Invalid, storable};
 use crate::http::problem::Problem;
 
-/// The fields of an object, each to be taken once.
-#[derive(Debug)]
+/// The fields of an object, each to be taken once. `Debug` shows none.
 pub struct Fields(Map<String, Value>);
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fields({} fields, redacted)", self.0.len())
+    }
+}
 
 impl Fields {
     /// The fields of an object that has no others than these.
@@ -152,6 +158,12 @@ mod tests {
         assert_eq!(say(of(json!(1)).edit::<Name>("a").unwrap_err()), "a: must be text or null");
         assert_eq!(say(of(json!(null)).required::<Name>("a").unwrap_err()), "a: is required");
         assert_eq!(say(of(json!(null)).replaced::<Name>("a").unwrap_err()), "a: can't be cleared");
+    }
+
+    #[test]
+    fn debug_shows_no_value() {
+        let shown = format!("{:?}", fields(json!({"a": "hunter2"})));
+        assert_eq!(shown, "Fields(1 fields, redacted)");
     }
 
     #[test]

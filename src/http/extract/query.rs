@@ -1,6 +1,7 @@
 //! Query parameters.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -8,9 +9,15 @@ use axum::http::request::Parts;
 use super::path::is_well_formed;
 use crate::http::problem::Problem;
 
-/// The query of a request, for operations that take one; the others ignore theirs.
-#[derive(Debug)]
+/// The query of a request, for operations that take one; the others ignore theirs. `Debug` shows
+/// nothing of it: a secret may stand where it does not belong.
 pub struct Query(Vec<(String, String)>);
+
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Query({} parameters, redacted)", self.0.len())
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Query {
     type Rejection = Problem;
@@ -102,6 +109,7 @@ mod tests {
         for query in ["hunter2=1", "type=a&type=hunter2"] {
             let problem = parse(query).only(["type"]).unwrap_err();
             assert_eq!(problem.code(), "invalid_query");
+            assert!(!format!("{:?}", parse(query)).contains("hunter2"));
             assert!(!String::from_utf8(problem.render("")).unwrap().contains("hunter2"));
         }
         assert!(Query::parse("type=%z").is_err());

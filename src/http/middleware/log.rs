@@ -13,7 +13,7 @@ use crate::http::reply::CACHE_STATUS;
 const TARGET: &str = "tenant_service::access";
 
 /// Logs an answer: a failure of ours as an error, a write as information, all else for debugging
-/// (who floods us with refused requests shall not flood the log as well).
+/// (who floods us with requests that are refused shall not flood the log as well).
 pub fn answered<B>(
     endpoint: &Endpoint,
     method: &Method,
@@ -39,9 +39,10 @@ pub fn answered<B>(
             )
         };
     }
-    if response.status().is_server_error() {
+    let is_overload = problem.is_some_and(Problem::is_overload);
+    if response.status().is_server_error() && !is_overload {
         line!(error);
-    } else if is_write(method) {
+    } else if is_write(method) && !is_overload {
         line!(info);
     } else {
         line!(debug);

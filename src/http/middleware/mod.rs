@@ -11,12 +11,14 @@ mod request_id;
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use axum::http::{self, HeaderName, Method};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 pub use request_id::RequestId;
@@ -36,6 +38,8 @@ pub struct Endpoint {
     /// The answer to whoever may not call it. Known at start, as long as all callers are the same.
     refusal: Option<Problem>,
     names: Names,
+    /// Each request takes one while it is worked on.
+    places: Option<Arc<Semaphore>>,
     limit: Duration,
     meters: Meters,
 }
@@ -52,13 +56,16 @@ impl Endpoint {
         access: Access,
         caller: Caller,
         names: Names,
+        places: Option<Arc<Semaphore>>,
         limit: Duration,
     ) -> &'static Self {
         let refusal = caller.authorize(access).err();
-        // What is open to everyone may be called by any name.
-        let names = if access == Access::Open { Names::Any } else { names };
+        // What is open to everyone may be called by any name; and a replica that has much to do is to
+        // say so when it is probed, not to look as if it were dead.
+        let (names, places) =
+            if access == Access::Open { (Names::Any, None) } else { (names, places) };
         let meters = Meters::new(route);
-        Box::leak(Box::new(Self { route, access, refusal, names, limit, meters }))
+        Box::leak(Box::new(Self { route, access, refusal, names, places, limit, meters }))
     }
 
     /// Answers a request by its handler, or in its place.
@@ -84,14 +91,16 @@ impl Endpoint {
             request.extensions_mut().insert(id.clone());
         }
         let work = match &self.refusal {
-            None if self.names.admit(&request) => Ok(handler(request)),
+            None if self.names.admit(&request) => {
+                self.place().map(|place| (place, handler(request)))
+            }
             None => Err(Problem::misdirected()),
             Some(problem) => Err(problem.clone()),
         };
         let mut pending = Pending { endpoint: self, method, began, id, is_answered: false };
         async move {
             let response = match work {
-                Ok(work) => self.attempt(began, work).await,
+                Ok((_place, work)) => self.attempt(began, work).await,
                 Err(problem) => problem.into_response(),
             };
             Ok(pending.complete(response))
@@ -114,6 +123,12 @@ impl Endpoint {
         let (id, method) = (RequestId::of(request.headers()), request.method().clone());
         let mut pending = Pending { endpoint: self, method, began, id, is_answered: false };
         Some(pending.complete(response))
+    }
+
+    /// The right to be worked on; nothing where there is no limit.
+    fn place(&self) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+        let Some(places) = &self.places else { return Ok(None) };
+        Arc::clone(places).try_acquire_owned().map(Some).map_err(|_| Problem::overloaded())
     }
 
     /// The handler's answer, or that of its failure. A future that is ready at once registers no
@@ -171,6 +186,7 @@ mod tests {
 
     use axum::body::Body;
     use axum::http::StatusCode;
+    use axum::http::header::RETRY_AFTER;
     use http_body_util::BodyExt;
     use serde_json::Value;
 
@@ -179,7 +195,7 @@ mod tests {
 
     fn endpoint(access: Access, granted: Scopes) -> &'static Endpoint {
         let limit = Duration::from_secs(5);
-        Endpoint::leak("/test", access, Caller::anonymous(granted), Names::Any, limit)
+        Endpoint::leak("/test", access, Caller::anonymous(granted), Names::Any, None, limit)
     }
 
     fn request(id: Option<&str>) -> Request {
@@ -220,12 +236,33 @@ mod tests {
     #[tokio::test]
     async fn what_takes_too_long_is_a_504() {
         let caller = Caller::anonymous(Scopes::NONE);
-        let hasty = Endpoint::leak("/test", Access::Open, caller, Names::Any, Duration::ZERO);
+        let hasty = Endpoint::leak("/test", Access::Open, caller, Names::Any, None, Duration::ZERO);
         let answer = hasty.answer(request(None), |_| pending::<Response>()).await.unwrap();
         assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
         assert_eq!(problem(answer).await["code"], "timeout");
         let answer = hasty.answer(request(None), |_| ready(().into_response())).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "what is ready at once is never too late");
+    }
+
+    #[tokio::test]
+    async fn what_there_is_no_place_for_is_refused_but_for_probes() {
+        let places = Some(Arc::new(Semaphore::new(1)));
+        let (caller, limit) = (Caller::anonymous(Scopes::ALL), Duration::from_secs(5));
+        let of = |access| Endpoint::leak("/t", access, caller, Names::Any, places.clone(), limit);
+        let busy = of(Access::Needs(Scope::TenantsRead));
+        let run = |_| ready(().into_response());
+        let first = busy.answer(request(None), run);
+        let answer = busy.answer(request(None), |_| async { unreachable!("refused before") });
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[RETRY_AFTER], "1");
+        assert_eq!(problem(answer).await["code"], "overloaded");
+        let probe = of(Access::Open).answer(request(None), run).await.unwrap();
+        assert_eq!(probe.status(), StatusCode::OK);
+        // Whoever was answered, or has hung up, has left its place.
+        assert_eq!(first.await.unwrap().status(), StatusCode::OK);
+        drop(busy.answer(request(None), |_| pending::<Response>()));
+        assert_eq!(busy.answer(request(None), run).await.unwrap().status(), StatusCode::OK);
     }
 
     #[tokio::test]

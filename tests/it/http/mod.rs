@@ -7,6 +7,7 @@ mod operation;
 mod refusals;
 mod scopes;
 mod tenants;
+mod tls;
 mod wire;
 
 use std::ops::Deref;

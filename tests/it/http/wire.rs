@@ -242,3 +242,31 @@ async fn many_requests_on_one_connection_are_answered_in_order() {
     let expected = [200, 404, 200].repeat(50).into_iter().chain([204]).collect::<Vec<_>>();
     assert_eq!(statuses(&answer), expected);
 }
+
+#[tokio::test]
+async fn whoever_has_enough_to_do_refuses_more_but_not_everything() {
+    let replica = Replica::builder().env("MAX_CONCURRENT_REQUESTS", "1").start().await;
+    let lookup = "/tenants/by-phone/123456789";
+    replica.get(lookup).await.expecting(200);
+    // Its handler waits for the body.
+    let mut held = connect(&replica).await;
+    let body = r#"{"type": "genesys", "credentials": {"clientId": "a"}}"#;
+    let request = format!(
+        "PUT /tenants/demo-tenant-001/credentials HTTP/1.1\r\n{JSON}Content-Length: {}\r\n\
+         Connection: close\r\nExpect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    held.write_all(request.as_bytes()).await.unwrap();
+    let mut asked = [0; 25];
+    held.read_exact(&mut asked).await.unwrap();
+
+    let refused = replica.get("/tenants").await.expecting(503);
+    assert_eq!(refused.json()["code"], "overloaded");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    for path in ["/livez", "/readyz", "/metrics", "/health", lookup] {
+        replica.get(path).await.expecting(200);
+    }
+    held.write_all(body.as_bytes()).await.unwrap();
+    assert_eq!(statuses(&rest(&mut held).await), [200]);
+    replica.get("/tenants").await.expecting(200);
+}

@@ -6,10 +6,13 @@ use tenant_service::domain::Scope;
 use crate::harness::{Postgres, Redis, Replica, Scratch, run_cli};
 
 /// Every variable but `RUST_LOG`.
-const VARIABLES: [&str; 22] = [
+const VARIABLES: [&str; 26] = [
     "HOST",
     "PORT",
     "ANONYMOUS_SCOPES",
+    "TLS_CERT_FILE",
+    "TLS_KEY_FILE",
+    "MAX_CONCURRENT_REQUESTS",
     "DATABASE_URL",
     "DB_HOST",
     "DB_PORT",
@@ -18,6 +21,7 @@ const VARIABLES: [&str; 22] = [
     "DB_PASSWORD",
     "DATA_DIR",
     "REDIS_URL",
+    "REDIS_CA_FILE",
     "REDIS_PREFIX",
     "CACHE_TTL_SECONDS",
     "CACHE_NEGATIVE_TTL_SECONDS",
@@ -41,7 +45,7 @@ fn all_wrong() -> Vec<(&'static str, &'static str)> {
 #[tokio::test]
 async fn every_command_has_a_help_worth_reading() {
     let database = ["DATABASE_URL", "DB_NAME", "DATA_DIR", "LOG_FORMAT", "RUST_LOG"];
-    let redis = ["REDIS_URL", "REDIS_PREFIX"];
+    let redis = ["REDIS_URL", "REDIS_CA_FILE", "REDIS_PREFIX"];
     let write = ["STALENESS_BOUND_MS"];
     let service = ["ANONYMOUS_SCOPES", "CACHE_CAPACITY", "POLL_INTERVAL_MS"];
     for (command, used) in [
@@ -91,7 +95,11 @@ async fn mistakes_are_told_all_at_once_and_without_values() {
     for (arguments, used) in [
         (&[][..], &VARIABLES[..]),
         (&["serve"], &VARIABLES),
-        (&["seed"], &[&always[..], &["REDIS_URL", "REDIS_PREFIX", "STALENESS_BOUND_MS"]].concat()),
+        (
+            &["seed"],
+            &[&always[..], &["REDIS_URL", "REDIS_CA_FILE", "REDIS_PREFIX", "STALENESS_BOUND_MS"]]
+                .concat(),
+        ),
         (&["migrate"], &always),
         (&["verify", "--replica", "http://h"], &["DATABASE_URL", "STALENESS_BOUND_MS"]),
     ] {
@@ -128,7 +136,7 @@ async fn what_a_command_does_not_use_does_not_stop_it() {
     let of_serve: Vec<_> = of_serve
         .into_iter()
         .filter(|(variable, _)| {
-            !["REDIS_URL", "REDIS_PREFIX", "STALENESS_BOUND_MS"].contains(variable)
+            !["REDIS_URL", "REDIS_CA_FILE", "REDIS_PREFIX", "STALENESS_BOUND_MS"].contains(variable)
         })
         .collect();
     run_cli(&["seed"], &of_serve).await.expecting(0);

@@ -2,8 +2,10 @@
 
 mod commands;
 mod degraded;
+mod memory;
 mod rights;
 mod seeds;
 mod start_and_end;
+mod tls;
 mod tour;
 mod verify;
