@@ -7,9 +7,10 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::keyring;
 use crate::cache::l2::{L2, Source};
 use crate::cache::{L1, Tiered, Ttl};
-use crate::config::{self, Cache, Database};
+use crate::config::{self, Cache, Database, KeyringFile};
 use crate::feed::{Applier, Barriers, NotifyTask, Publisher, notify_queue};
 use crate::service::Service;
 use crate::store::{Postgres, Sqlite, Store};
@@ -54,12 +55,12 @@ impl Core {
     /// # Errors
     /// See [`open`]; or Redis' URL is none.
     pub async fn build(
-        database: &Database,
+        (database, keyring): (&Database, &KeyringFile),
         redis: Option<&config::Redis>,
         cached: &Cache,
         (instance_id, bound): (&str, Duration),
     ) -> anyhow::Result<Self> {
-        let (store, postgres) = open(database).await?;
+        let (store, postgres) = open(database, keyring).await?;
         let database = store.log_head().await.context("reading the change log")?.identity.database;
         let l2 = match redis {
             Some(redis) => {
@@ -109,16 +110,20 @@ impl Core {
 /// Opens the database and migrates it. With Postgres, what the feed needs of it comes too.
 ///
 /// # Errors
-/// The database is out of reach, is not ours, or can't be migrated.
-pub async fn open(database: &Database) -> anyhow::Result<(Arc<dyn Store>, Option<Postgres>)> {
+/// The keyring can't be used; or the database is out of reach, is not ours, or can't be migrated.
+pub async fn open(
+    database: &Database,
+    keyring: &KeyringFile,
+) -> anyhow::Result<(Arc<dyn Store>, Option<Postgres>)> {
+    let keyring = keyring::open(keyring, database).await?;
     Ok(match database {
         Database::Postgres { url } => {
-            let store = Postgres::connect(url, CONNECTIONS)?;
+            let store = Postgres::connect(url, keyring, CONNECTIONS)?;
             store.migrate().await?;
             (Arc::new(store.clone()), Some(store))
         }
         Database::Sqlite { path, .. } => {
-            let store = Sqlite::at(path);
+            let store = Sqlite::at(path, keyring);
             store.migrate().await?;
             (Arc::new(store), None)
         }

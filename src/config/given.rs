@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// The text of one variable, by environment or flag, before anything is made of it.
@@ -11,6 +12,13 @@ use std::str::FromStr;
 /// quote the text. That may hold a password, in whichever variable; so nothing here shows it.
 #[derive(Clone)]
 pub(super) struct Given(OsString);
+
+impl Given {
+    /// As the path of a file, whatever the system allows in one.
+    pub(super) fn into_path(self) -> PathBuf {
+        self.0.into()
+    }
+}
 
 impl From<OsString> for Given {
     fn from(text: OsString) -> Self {

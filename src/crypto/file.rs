@@ -143,7 +143,7 @@ impl Keyring {
         let made = || {
             let key = random_key().map_err(Reason::NoKey)?;
             let id = format!("{:016x}", u64::from_be_bytes(random_id()?));
-            let text = BASE64_STANDARD.encode(&*key);
+            let text = BASE64_STANDARD.encode(key.as_slice());
             let now = Timestamp::now().round(Unit::Second).unwrap_or_default();
             let entry = Entry { id: id.clone(), key: text, created_at: now };
             let document = Document { primary: id.clone(), keys: vec![entry] };

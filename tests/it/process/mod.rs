@@ -2,6 +2,7 @@
 
 mod commands;
 mod degraded;
+mod keyring;
 mod rights;
 mod seeds;
 mod start_and_end;
