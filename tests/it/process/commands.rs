@@ -51,7 +51,7 @@ async fn every_command_has_a_help_worth_reading() {
         (&[][..], [&database[..], &redis, &write, &service].concat()),
         (&["serve"], [&database[..], &redis, &write, &service].concat()),
         (&["seed"], [&database[..], &redis, &write].concat()),
-        (&["migrate"], database.to_vec()),
+        (&["migrate"], database.clone()),
         (&["openapi"], Vec::new()),
         (&["verify"], [&stored[..], &write].concat()),
         (&["keys", "generate"], vec!["KEYRING_FILE"]),

@@ -156,16 +156,14 @@ async fn the_victim_of_a_deadlock_is_told_and_has_written_nothing() {
 async fn an_error_never_holds_what_was_sent() {
     let bed = Bed::postgres().await;
     bed.create("a", "1", "i1").await;
-    // A character that JSON has and jsonb has not: the server's answer quotes the object.
-    let value = json!({"access_token": "hunter2\0", "a": "hunter2"});
-    // Past the checks of ours, which would refuse it.
-    let credentials = Credentials::from_stored(value.as_object().unwrap().clone());
-    let (store, id, whatsapp) = (&bed.store, tenant_id("a"), CredentialType::Whatsapp);
-    let refused = store.set_credentials(&id, whatsapp, &credentials, None).await.unwrap_err();
+    let check = "ALTER TABLE tenants ADD CONSTRAINT tenants_no_such CHECK (name !~ 'hunter2')";
+    bed.by_hand(check).await.unwrap();
+    // The server's answer quotes the whole row.
+    let refused = bed.store.create_tenant(&new_tenant("hunter2", "2", "i2")).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unexpected(_)), "{refused:?}");
     assert!(!format!("{refused:?} {refused:#}").contains("hunter2"), "{refused:?}");
     // And it is of the schema's making, not of ours, that there is an error at all.
-    assert!(format!("{refused:?}").contains("SQLSTATE 22P05"), "{refused:?}");
+    assert!(format!("{refused:?}").contains("SQLSTATE 23514"), "{refused:?}");
 }
 
 #[tokio::test]
