@@ -32,8 +32,32 @@ const FORMAT: u8 = 1;
 /// What else these keys may ever be used for begins with other words.
 const DOMAIN: &str = "tenant-service credential 1";
 
-/// A key in the clear; zeroed when it is dropped.
-pub type KeyBytes = Zeroizing<[u8; KEY_LEN]>;
+/// A key in the clear; zeroed when it is dropped, and without a `Debug`.
+pub struct Key(Zeroizing<[u8; KEY_LEN]>);
+
+impl Key {
+    /// A new key.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    pub fn random() -> Result<Self, NotSealed> {
+        let mut key = Self(Zeroizing::default());
+        rand::fill(key.0.as_mut_slice())?;
+        Ok(key)
+    }
+
+    /// These bytes, if they are as many as a key has.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        let mut key = Self(Zeroizing::default());
+        (bytes.len() == KEY_LEN).then(|| key.0.copy_from_slice(bytes))?;
+        Some(key)
+    }
+
+    /// Its bytes.
+    pub fn reveal(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
 
 /// Whose value it is: what sealed bytes are bound to.
 #[derive(Debug, Clone, Copy)]
@@ -93,30 +117,20 @@ impl From<Unspecified> for NotSealed {
     }
 }
 
-/// Random bytes for a key.
-///
-/// # Errors
-/// The system has none.
-pub fn random_key() -> Result<KeyBytes, NotSealed> {
-    let mut key = KeyBytes::default();
-    rand::fill(&mut *key)?;
-    Ok(key)
-}
-
 /// Seals a value by the key of this id.
 ///
 /// # Errors
 /// See [`NotSealed`].
 pub fn seal(
-    (key_id, key): (&str, &KeyBytes),
+    (key_id, key): (&str, &Key),
     subject: &Subject<'_>,
     value: &[u8],
 ) -> Result<Sealed, NotSealed> {
-    let data_key = random_key()?;
+    let data_key = Key::random()?;
     Ok(Sealed {
         sealed: encrypt(&AES_256_GCM, &data_key, &of_value(subject), value)?,
         key_id: key_id.to_owned(),
-        wrapped_key: encrypt(&AES_256_GCM_SIV, key, &of_key(subject, key_id), &*data_key)?,
+        wrapped_key: encrypt(&AES_256_GCM_SIV, key, &of_key(subject, key_id), data_key.reveal())?,
     })
 }
 
@@ -125,27 +139,23 @@ pub fn seal(
 /// # Errors
 /// See [`Unopened`]; not [`Unopened::UnknownKey`].
 pub fn open(
-    key: &KeyBytes,
+    key: &Key,
     subject: &Subject<'_>,
     sealed: &Sealed,
 ) -> Result<Zeroizing<Vec<u8>>, Unopened> {
     let aad = of_key(subject, &sealed.key_id);
     let unwrapped = decrypt(&AES_256_GCM_SIV, key, &aad, &sealed.wrapped_key)?;
-    let mut data_key = KeyBytes::default();
-    if unwrapped.len() != data_key.len() {
-        return Err(Unopened::Malformed);
-    }
-    data_key.copy_from_slice(&unwrapped);
+    let data_key = Key::of(&unwrapped).ok_or(Unopened::Malformed)?;
     decrypt(&AES_256_GCM, &data_key, &of_value(subject), &sealed.sealed)
 }
 
 fn encrypt(
     algorithm: &'static Algorithm,
-    key: &KeyBytes,
+    key: &Key,
     aad: &[u8],
     plain: &[u8],
 ) -> Result<Vec<u8>, NotSealed> {
-    let key = LessSafeKey::new(UnboundKey::new(algorithm, &**key)?);
+    let key = LessSafeKey::new(UnboundKey::new(algorithm, key.reveal())?);
     let mut nonce = [0; NONCE_LEN];
     rand::fill(&mut nonce)?;
     // All at once: where a vector grows, it leaves a copy of the plaintext behind.
@@ -161,7 +171,7 @@ fn encrypt(
 
 fn decrypt(
     algorithm: &'static Algorithm,
-    key: &KeyBytes,
+    key: &Key,
     aad: &[u8],
     bytes: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, Unopened> {
@@ -173,7 +183,7 @@ fn decrypt(
     }
     let forged = |Unspecified| Unopened::Forged;
     let nonce = Nonce::try_assume_unique_for_key(&head[1..]).map_err(forged)?;
-    let key = LessSafeKey::new(UnboundKey::new(algorithm, &**key).map_err(forged)?);
+    let key = LessSafeKey::new(UnboundKey::new(algorithm, key.reveal()).map_err(forged)?);
     let mut plain = Zeroizing::new(rest.to_vec());
     let length = key.open_in_place(nonce, Aad::from(aad), &mut plain).map_err(forged)?.len();
     plain.truncate(length);
@@ -222,8 +232,8 @@ mod tests {
         id.parse().unwrap()
     }
 
-    fn key(byte: u8) -> KeyBytes {
-        Zeroizing::new([byte; KEY_LEN])
+    fn key(byte: u8) -> Key {
+        Key::of(&[byte; KEY_LEN]).unwrap()
     }
 
     #[test]

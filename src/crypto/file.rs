@@ -22,7 +22,7 @@ use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::envelope::{KEY_LEN, KeyBytes, NotSealed, random_key};
+use super::envelope::{KEY_LEN, Key, NotSealed};
 use super::keyring::{Keyring, is_id};
 
 /// Far more than any number of keys takes: a file that is larger is another one.
@@ -141,9 +141,9 @@ impl Keyring {
     /// See [`Reason`]; [`Reason::Exists`] among them.
     pub fn generate(path: &Path) -> Result<Self, KeyringError> {
         let made = || {
-            let key = random_key().map_err(Reason::NoKey)?;
+            let key = Key::random().map_err(Reason::NoKey)?;
             let id = format!("{:016x}", u64::from_be_bytes(random_id()?));
-            let text = BASE64_STANDARD.encode(key.as_slice());
+            let text = BASE64_STANDARD.encode(key.reveal());
             let now = Timestamp::now().round(Unit::Second).unwrap_or_default();
             let entry = Entry { id: id.clone(), key: text, created_at: now };
             let document = Document { primary: id.clone(), keys: vec![entry] };
@@ -163,9 +163,9 @@ fn named(path: &Path, reason: Reason) -> KeyringError {
 }
 
 fn random_id() -> Result<[u8; 8], Reason> {
-    let key = random_key().map_err(Reason::NoKey)?;
+    let key = Key::random().map_err(Reason::NoKey)?;
     let mut id = [0; 8];
-    id.copy_from_slice(&key[..8]);
+    id.copy_from_slice(&key.reveal()[..8]);
     Ok(id)
 }
 
@@ -229,13 +229,11 @@ fn parse(text: &[u8]) -> Result<Keyring, Reason> {
     Ok(Keyring::of(primary.ok_or(Reason::NoPrimary)?, others))
 }
 
-fn decoded(text: &str) -> Option<KeyBytes> {
+fn decoded(text: &str) -> Option<Key> {
     // What the library wants at least, whatever the padding says.
     let mut bytes = Zeroizing::new([0; KEY_LEN + 1]);
     let length = BASE64_STANDARD.decode_slice(text, &mut *bytes).ok()?;
-    let mut key = KeyBytes::default();
-    (length == KEY_LEN).then(|| key.copy_from_slice(&bytes[..KEY_LEN]))?;
-    Some(key)
+    Key::of(bytes.get(..length)?)
 }
 
 /// Creates the file whole or not at all, so that whoever starts at the same time reads no half of

@@ -4,17 +4,17 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::envelope::{self, KeyBytes, NotSealed, Sealed, Subject, Unopened};
+use super::envelope::{self, Key, NotSealed, Sealed, Subject, Unopened};
 
 /// Keys by their ids. One of them, the primary, seals; each of them opens what it has sealed.
 pub struct Keyring {
     /// The first one is the primary.
-    keys: Vec<(String, KeyBytes)>,
+    keys: Vec<(String, Key)>,
 }
 
 impl Keyring {
     /// A keyring of one key at least.
-    pub(super) fn of(primary: (String, KeyBytes), others: Vec<(String, KeyBytes)>) -> Self {
+    pub(super) fn of(primary: (String, Key), others: Vec<(String, Key)>) -> Self {
         let mut keys = vec![primary];
         keys.extend(others);
         Self { keys }

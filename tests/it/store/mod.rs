@@ -80,7 +80,8 @@ conformance! {
         a_tenant_made_anew_is_another_one,
         each_way_to_refuse_has_its_reason,
         no_table_holds_a_secret,
-        plaintext_of_before_is_sealed;
+        plaintext_of_before_is_sealed,
+        replicas_may_seal_at_once;
     migrate:
         migrating_again_changes_nothing,
         replicas_may_migrate_at_once,

@@ -1,11 +1,14 @@
 //! What is in the tables is sealed, and opens nowhere but in its place; in both stores.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use serde_json::{Value, json};
 use tenant_service::crypto::Unopened;
 use tenant_service::domain::CredentialType::{self, Genesys, Whatsapp};
 use tenant_service::store::{Refusal, StoreError};
+use tokio::task::JoinSet;
 
 use super::bed::{Backend, Bed, tenant_id};
 use crate::harness::keyring::hex;
@@ -115,10 +118,13 @@ pub(super) async fn each_way_to_refuse_has_its_reason(bed: &Bed) {
         assert!(matches!(why, Refusal::Unopened(Unopened::Malformed)), "{malformed}: {why:?}");
     }
 
-    // Who can alter the table can write plaintext.
+    // Who can alter the table can write plaintext, beside what is sealed or instead of it.
     if matches!(bed.backend, Backend::Postgres(..)) {
         let drop = "ALTER TABLE tenant_credentials DROP CONSTRAINT tenant_credentials_sealed_check";
         bed.by_hand(drop).await.unwrap();
+        bed.set("a", Genesys, json!({"clientSecret": MARKER})).await;
+        write("credentials = '{}'").await;
+        assert!(matches!(refusal(bed, "a", Genesys).await, Refusal::Unsealed));
     }
     let parts = "sealed = NULL, key_id = NULL, wrapped_key = NULL";
     write(&format!("{parts}, credentials = '{{\"clientSecret\": \"theirs-theirs-theirs\"}}'"))
@@ -161,9 +167,21 @@ async fn no_table_holds(bed: &Bed, secret: &str) {
     is_not_in(&dump(bed).await, secret);
 }
 
-/// Nor a file of SQLite, whose free pages and write-ahead log keep what was in the tables before.
-fn no_file_holds(bed: &Bed, secret: &str) {
-    let Backend::Sqlite(store, _) = &bed.backend else { return };
+/// Nor a file that the tables are in, whose free space keeps what was in them before; nor the
+/// write-ahead log of SQLite.
+async fn no_file_holds(bed: &Bed, secret: &str) {
+    let store = match &bed.backend {
+        Backend::Sqlite(store, _) => store,
+        Backend::Postgres(_, database) => {
+            database.execute_as_admin("CHECKPOINT").await;
+            for table in ["tenant_credentials", "tenant_credential_history"] {
+                let file = format!("pg_read_binary_file(pg_relation_filepath('{table}'))");
+                let bytes: Vec<u8> = database.scalar(&format!("SELECT {file}")).await;
+                is_not_in(&String::from_utf8_lossy(&bytes), secret);
+            }
+            return;
+        }
+    };
     for file in store.path().parent().unwrap().read_dir().unwrap() {
         // Those that are there while a connection is may be gone by now.
         if let Ok(bytes) = std::fs::read(file.unwrap().path()) {
@@ -191,14 +209,28 @@ pub(super) async fn no_table_holds_a_secret(bed: &Bed) {
     bed.set("a", Whatsapp, json!({"access_token": MARKER})).await;
     assert_eq!(bed.number("SELECT count(*) FROM tenant_credential_history").await, 3);
     no_table_holds(bed, MARKER).await;
-    no_file_holds(bed, MARKER);
+    no_file_holds(bed, MARKER).await;
+}
+
+pub(super) async fn replicas_may_seal_at_once(bed: &Bed) {
+    let bed = Arc::new(bed.unmigrated().await);
+    with_plaintext(&bed).await;
+    let mut replicas = JoinSet::new();
+    for _ in 0..4 {
+        let bed = Arc::clone(&bed);
+        replicas.spawn(async move { bed.migrate().await });
+    }
+    for migrated in replicas.join_all().await {
+        migrated.unwrap();
+    }
+    no_table_holds(&bed, MARKER).await;
+    assert_eq!(value(&bed, "t1100", Genesys).await, json!({"clientSecret": MARKER}));
 }
 
 /// More than two batches.
 const MANY: i64 = 1_100;
 
-pub(super) async fn plaintext_of_before_is_sealed(bed: &Bed) {
-    let bed = bed.unmigrated().await;
+async fn with_plaintext(bed: &Bed) {
     bed.migrate_to(3).await;
     bed.by_hand(&format!(
         "INSERT INTO tenants (id, name) \
@@ -212,11 +244,15 @@ pub(super) async fn plaintext_of_before_is_sealed(bed: &Bed) {
     ))
     .await
     .unwrap();
-    assert!(dump(&bed).await.contains(MARKER));
+    assert!(dump(bed).await.contains(MARKER));
+}
 
+pub(super) async fn plaintext_of_before_is_sealed(bed: &Bed) {
+    let bed = bed.unmigrated().await;
+    with_plaintext(&bed).await;
     bed.migrate().await.unwrap();
     no_table_holds(&bed, MARKER).await;
-    no_file_holds(&bed, MARKER);
+    no_file_holds(&bed, MARKER).await;
     for table in ["tenant_credentials", "tenant_credential_history"] {
         let sealed = "credentials IS NULL AND sealed IS NOT NULL AND wrapped_key IS NOT NULL";
         let sealed = format!("SELECT count(*) FROM {table} WHERE {sealed}");
