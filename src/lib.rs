@@ -9,7 +9,8 @@
 //! service    look-ups and writes, without a transport
 //! feed       learning of changes and telling of them: Redis, NOTIFY, the poll; one way to apply
 //! store · cache                 the truth (Postgres, SQLite) · two tiers of memory (L1, Redis)
-//! config · telemetry · coherence    configuration · logs and metrics · the protocol, pure
+//! config · telemetry · coherence · crypto
+//!            configuration · logs and metrics · the protocol, pure · sealing, and the keyring
 //! domain     types that cannot be wrong
 //! ```
 //!
@@ -21,6 +22,7 @@ pub mod cache;
 pub mod cli;
 pub mod coherence;
 pub mod config;
+pub mod crypto;
 pub mod domain;
 pub mod feed;
 pub mod http;

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::wire;
 use crate::harness::Database;
+use crate::harness::keyring::insert_tokens;
 
 /// Inserts tenants `t0` to `t{count - 1}` as `psql` would, with whatsapp credentials.
 pub async fn insert(database: &Database, count: u32) {
@@ -12,11 +13,11 @@ pub async fn insert(database: &Database, count: u32) {
         .execute(&format!(
             "INSERT INTO tenants (id, name, phone_number_id, genesys_integration_id)
              SELECT 't' || n, 'Tenant ' || n, 10000000 + n, 'i' || n
-             FROM generate_series(0, {last}) n;
-             INSERT INTO tenant_credentials (tenant_id, credential_type, credentials, version)
-             SELECT id, 'whatsapp', '{{\"access_token\": \"first-made-up-token\"}}', 1 FROM tenants"
+             FROM generate_series(0, {last}) n"
         ))
         .await;
+    let tenants = (0..count).map(|n| format!("t{n}"));
+    insert_tokens(database, tenants, "first-made-up-token").await;
 }
 
 /// A tenant's phone number.

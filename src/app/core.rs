@@ -7,9 +7,10 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::keyring;
 use crate::cache::l2::{L2, Source};
 use crate::cache::{L1, Tiered, Ttl};
-use crate::config::{self, Cache, Database};
+use crate::config::{self, Cache, Database, KeyringFile};
 use crate::feed::{Applier, Barriers, NotifyTask, Publisher, notify_queue};
 use crate::service::Service;
 use crate::store::{Postgres, Sqlite, Store};
@@ -54,7 +55,7 @@ impl Core {
     /// # Errors
     /// See [`open`]; or Redis' URL is none, or there is no certificate in its file.
     pub async fn build(
-        database: &Database,
+        (database, keyring): (&Database, &KeyringFile),
         redis: Option<&config::Redis>,
         cached: &Cache,
         (instance_id, bound): (&str, Duration),
@@ -63,7 +64,7 @@ impl Core {
             Some(redis) => Some((source_of(redis).await?, redis.prefix.as_str())),
             None => None,
         };
-        let (store, postgres) = open(database).await?;
+        let (store, postgres) = open(database, keyring).await?;
         let database = store.log_head().await.context("reading the change log")?.identity.database;
         let l2 = source.map(|(source, prefix)| Arc::new(L2::new(source, prefix, &database)));
         let (writes, loads) = (TaskTracker::new(), TaskTracker::new());
@@ -114,16 +115,20 @@ async fn source_of(redis: &config::Redis) -> anyhow::Result<Source> {
 /// Opens the database and migrates it. With Postgres, what the feed needs of it comes too.
 ///
 /// # Errors
-/// The database is out of reach, is not ours, or can't be migrated.
-pub async fn open(database: &Database) -> anyhow::Result<(Arc<dyn Store>, Option<Postgres>)> {
+/// The keyring can't be used; or the database is out of reach, is not ours, or can't be migrated.
+pub async fn open(
+    database: &Database,
+    keyring: &KeyringFile,
+) -> anyhow::Result<(Arc<dyn Store>, Option<Postgres>)> {
+    let keyring = keyring::open(keyring, database).await?;
     Ok(match database {
         Database::Postgres { url } => {
-            let store = Postgres::connect(url, CONNECTIONS)?;
+            let store = Postgres::connect(url, keyring, CONNECTIONS)?;
             store.migrate().await?;
             (Arc::new(store.clone()), Some(store))
         }
         Database::Sqlite { path, .. } => {
-            let store = Sqlite::at(path);
+            let store = Sqlite::at(path, keyring);
             store.migrate().await?;
             (Arc::new(store), None)
         }

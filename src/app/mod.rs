@@ -2,6 +2,7 @@
 
 mod banner;
 mod core;
+mod keyring;
 mod lifecycle;
 mod memory;
 mod seed;

@@ -39,7 +39,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let (interval, bound) = (config.feed.poll_interval, config.feed.staleness_bound);
     let process = (config.telemetry.instance_id.as_str(), bound);
     let redis = config.redis.as_ref();
-    let core = Core::build(&config.database, redis, &config.cache, process).await?;
+    let core =
+        Core::build((&config.database, &config.keyring), redis, &config.cache, process).await?;
     let mut lifecycle = Lifecycle::default();
     let Core { store, service, applier, l2, postgres, barriers, writes, loads } = core;
     let poll = PollTask::begin(Arc::clone(&store), Arc::clone(&applier), interval, bound);

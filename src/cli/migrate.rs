@@ -6,7 +6,8 @@ use crate::config::MigrateOptions;
 /// Bring the database's tables up to date, and end
 ///
 /// Safe to run at any time, by any number of processes at once. A database whose tables another
-/// program made is refused and left as it is. `serve` and `seed` do the same before they begin.
+/// program made is refused and left as it is. Credentials that an older version stored in plaintext
+/// are sealed. `serve` and `seed` do the same before they begin.
 #[derive(Debug, clap::Args)]
 pub struct Command {
     #[command(flatten)]
@@ -15,9 +16,9 @@ pub struct Command {
 
 impl Command {
     pub async fn run(self) -> anyhow::Result<()> {
-        let (database, telemetry) = self.options.validate()?;
+        let (database, keyring, telemetry) = self.options.validate()?;
         super::start_logging(&telemetry)?;
-        let (store, _) = app::open(&database).await?;
+        let (store, _) = app::open(&database, &keyring).await?;
         app::close_store(store.as_ref()).await;
         tracing::info!("the database is up to date");
         Ok(())

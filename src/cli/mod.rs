@@ -2,6 +2,7 @@
 
 #![expect(clippy::doc_markdown, reason = "the text of --help, shown as it is written")]
 
+mod keys;
 mod migrate;
 mod openapi;
 mod seed;
@@ -20,7 +21,8 @@ use crate::telemetry::logging::{self, Style};
 ///
 /// Without a command it serves. Without any configuration it does so from SQLite in ./data, on
 /// 127.0.0.1:3007, with a demo tenant. Replicas share a Postgres database (DATABASE_URL) and,
-/// to be faster, a Redis server (REDIS_URL).
+/// to be faster, a Redis server (REDIS_URL); and a keyring (KEYRING_FILE), by which credentials are
+/// sealed.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -37,6 +39,7 @@ pub struct Cli {
 enum Command {
     Serve(Box<serve::Command>),
     Migrate(migrate::Command),
+    Keys(keys::Command),
     Seed(seed::Command),
     Openapi(openapi::Command),
     Verify(Box<verify::Command>),
@@ -91,6 +94,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         None => serve::Command { options: cli.options }.run().await?,
         Some(Command::Serve(command)) => command.run().await?,
         Some(Command::Migrate(command)) => command.run().await?,
+        Some(Command::Keys(command)) => command.run()?,
         Some(Command::Seed(command)) => command.run().await?,
         Some(Command::Openapi(openapi::Command {})) => openapi::Command::run()?,
         Some(Command::Verify(command)) => {

@@ -33,11 +33,13 @@ pub struct Command {
 
 impl Command {
     pub async fn run(self) -> anyhow::Result<()> {
-        let Seed { database, redis, staleness_bound, telemetry } = self.options.validate()?;
+        let Seed { database, keyring, redis, staleness_bound, telemetry } =
+            self.options.validate()?;
         super::start_logging(&telemetry)?;
         let files = read(self.files)?;
         let process = (telemetry.instance_id.as_str(), staleness_bound);
-        let core = Core::build(&database, redis.as_ref(), &Cache::NONE, process).await?;
+        let core =
+            Core::build((&database, &keyring), redis.as_ref(), &Cache::NONE, process).await?;
         if let Some(l2) = &core.l2 {
             match l2.connect().await {
                 Ok(link) => link.leave_untrusted(),

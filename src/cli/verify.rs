@@ -15,7 +15,8 @@ use crate::config::VerifyOptions;
 /// is a violation if it is the same wrong answer still. Answers that say that they may be old
 /// (Cache-Status: …; detail=stale) are counted apart.
 ///
-/// Reads the database through connections that can't write, and migrates nothing. The replicas need
+/// Reads the database through connections that can't write, with the keyring of the replicas, and
+/// migrates nothing. The replicas need
 /// to grant a caller without a token lookup:read, tenants:read and credentials:read; with --probe,
 /// tenants:write too. No secret is asked for. What is asked for is cached like for any client.
 ///
@@ -36,8 +37,8 @@ pub struct Command {
 
 impl Command {
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        let (plan, database) = self.options.validate()?;
-        let report = verify(&plan, &database).await?;
+        let (plan, database, keyring) = self.options.validate()?;
+        let report = verify(&plan, &database, &keyring).await?;
         let text = if self.json {
             format!("{}\n", serde_json::to_string_pretty(&report)?)
         } else {

@@ -14,6 +14,13 @@ use std::str::FromStr;
 #[derive(Clone)]
 pub(super) struct Given(OsString);
 
+impl Given {
+    /// As the path of a file, whatever the system allows in one.
+    pub(super) fn into_path(self) -> PathBuf {
+        self.0.into()
+    }
+}
+
 impl From<OsString> for Given {
     fn from(text: OsString) -> Self {
         Self(text)

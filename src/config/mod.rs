@@ -10,6 +10,7 @@ mod database;
 mod feed;
 mod given;
 mod http;
+mod keyring;
 mod redis;
 mod telemetry;
 mod verify;
@@ -21,6 +22,7 @@ pub use self::database::Database;
 pub use self::feed::Feed;
 pub use self::given::Mistakes;
 pub use self::http::{Http, TlsFiles};
+pub use self::keyring::KeyringFile;
 pub use self::redis::{Redis, RedisServer};
 pub use self::telemetry::{LogFormat, Telemetry};
 pub use self::verify::Verify;
@@ -32,6 +34,8 @@ pub struct ServeOptions {
     http: http::Options,
     #[command(flatten)]
     database: database::Options,
+    #[command(flatten)]
+    keyring: keyring::Options,
     #[command(flatten)]
     redis: redis::Options,
     #[command(flatten)]
@@ -48,6 +52,8 @@ pub struct SeedOptions {
     #[command(flatten)]
     database: database::Options,
     #[command(flatten)]
+    keyring: keyring::Options,
+    #[command(flatten)]
     redis: redis::Options,
     #[command(flatten)]
     staleness_bound: feed::BoundOption,
@@ -60,6 +66,8 @@ pub struct SeedOptions {
 pub struct Seed {
     /// Where the truth is.
     pub database: Database,
+    /// Where the keys are that credentials are sealed by.
+    pub keyring: KeyringFile,
     /// Where replicas are told of it.
     pub redis: Option<Redis>,
     /// How long to wait for a replica that does not answer.
@@ -74,6 +82,8 @@ pub struct MigrateOptions {
     #[command(flatten)]
     database: database::Options,
     #[command(flatten)]
+    keyring: keyring::Options,
+    #[command(flatten)]
     telemetry: telemetry::Options,
 }
 
@@ -84,6 +94,8 @@ pub struct VerifyOptions {
     verify: verify::Options,
     #[command(flatten)]
     database: database::Options,
+    #[command(flatten)]
+    keyring: keyring::Options,
 }
 
 /// What the service runs with.
@@ -93,6 +105,8 @@ pub struct Config {
     pub http: Http,
     /// Where the truth is.
     pub database: Database,
+    /// Where the keys are that credentials are sealed by.
+    pub keyring: KeyringFile,
     /// The shared cache and the fast bus.
     pub redis: Option<Redis>,
     /// How much is cached, and for how long.
@@ -111,6 +125,7 @@ impl ServeOptions {
     pub fn validate(self) -> Result<Config, Mistakes> {
         let mut mistakes = Mistakes::default();
         let (database, redis) = stores(self.database, self.redis, &mut mistakes);
+        let keyring = self.keyring.validate(database.as_ref(), &mut mistakes);
         let http = self.http.validate(&mut mistakes);
         let cache = self.cache.validate(&mut mistakes);
         let feed = self.feed.validate(&mut mistakes);
@@ -119,6 +134,7 @@ impl ServeOptions {
             Some(Config {
                 http: http?,
                 database: database?,
+                keyring: keyring?,
                 redis,
                 cache: cache?,
                 feed: feed?,
@@ -137,11 +153,13 @@ impl SeedOptions {
     pub fn validate(self) -> Result<Seed, Mistakes> {
         let mut mistakes = Mistakes::default();
         let (database, redis) = stores(self.database, self.redis, &mut mistakes);
+        let keyring = self.keyring.validate(database.as_ref(), &mut mistakes);
         let staleness_bound = self.staleness_bound.validate(&mut mistakes);
         let telemetry = self.telemetry.validate(&mut mistakes);
         let whole = || {
             Some(Seed {
                 database: database?,
+                keyring: keyring?,
                 redis,
                 staleness_bound: staleness_bound?,
                 telemetry: telemetry?,
@@ -156,11 +174,12 @@ impl MigrateOptions {
     ///
     /// # Errors
     /// See [`ServeOptions::validate`].
-    pub fn validate(self) -> Result<(Database, Telemetry), Mistakes> {
+    pub fn validate(self) -> Result<(Database, KeyringFile, Telemetry), Mistakes> {
         let mut mistakes = Mistakes::default();
         let database = self.database.validate(&mut mistakes);
+        let keyring = self.keyring.validate(database.as_ref(), &mut mistakes);
         let telemetry = self.telemetry.validate(&mut mistakes);
-        mistakes.unless_any(database.zip(telemetry))
+        mistakes.unless_any((|| Some((database?, keyring?, telemetry?)))())
     }
 }
 
@@ -169,11 +188,12 @@ impl VerifyOptions {
     ///
     /// # Errors
     /// See [`ServeOptions::validate`].
-    pub fn validate(self) -> Result<(Verify, Database), Mistakes> {
+    pub fn validate(self) -> Result<(Verify, Database, KeyringFile), Mistakes> {
         let mut mistakes = Mistakes::default();
         let verify = self.verify.validate(&mut mistakes);
         let database = self.database.validate(&mut mistakes);
-        mistakes.unless_any(verify.zip(database))
+        let keyring = self.keyring.validate(database.as_ref(), &mut mistakes);
+        mistakes.unless_any((|| Some((verify?, database?, keyring?)))())
     }
 }
 

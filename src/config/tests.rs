@@ -16,8 +16,12 @@ fn options<O: Args>(flags: &[impl AsRef<OsStr>]) -> O {
     O::from_arg_matches(&command.try_get_matches_from(flags).unwrap()).unwrap()
 }
 
+/// With a keyring, which every Postgres needs.
 fn validate(flags: &[&str]) -> Result<Config, String> {
-    options::<ServeOptions>(flags).validate().map_err(|mistakes| mistakes.to_string())
+    let is_given = flags.contains(&"--keyring-file");
+    let keyring: &[&str] = if is_given { &[] } else { &["--keyring-file", "/k"] };
+    let flags = [flags, keyring].concat();
+    options::<ServeOptions>(&flags).validate().map_err(|mistakes| mistakes.to_string())
 }
 
 fn mistake(flags: &[&str]) -> String {
@@ -47,6 +51,27 @@ fn nothing_configured_is_the_embedded_default() {
     assert_eq!(config.telemetry.filter, "info");
     let Database::Sqlite { path, embedded: true } = config.database else { panic!("embedded") };
     assert_eq!(path.to_str(), Some("./data/tenant-service.db"));
+}
+
+#[test]
+fn a_keyring_is_named_or_is_beside_sqlite() {
+    let keyring = |flags: &[&str]| {
+        let told = options::<ServeOptions>(flags).validate();
+        told.map(|config| config.keyring).map_err(|mistakes| mistakes.to_string())
+    };
+    let path = |flags: &[&str]| {
+        let KeyringFile { path, is_made } = keyring(flags).unwrap();
+        (path.to_str().unwrap().to_owned(), is_made)
+    };
+    assert_eq!(path(&[]), ("./data/keyring.json".to_owned(), true));
+    assert_eq!(path(&["--database-url", "sqlite:///d/t.db"]), ("/d/keyring.json".to_owned(), true));
+    assert_eq!(path(&["--keyring-file", "/k"]), ("/k".to_owned(), false));
+    let postgres = ["--database-url", "postgres://h/d"];
+    let named = [&postgres[..], &["--keyring-file", "/k"]].concat();
+    assert_eq!(path(&named), ("/k".to_owned(), false));
+    let told = keyring(&postgres).unwrap_err();
+    assert!(told.contains("KEYRING_FILE: is needed with Postgres"), "{told}");
+    assert!(told.contains("`tenant-service keys generate --file "), "{told}");
 }
 
 #[test]
@@ -165,8 +190,9 @@ fn every_mistake_is_told_and_no_value_is() {
         .get_arguments()
         .map(|argument| (argument.get_long().unwrap(), argument.get_env().unwrap()))
         .map(|(flag, variable)| (format!("--{flag}"), variable.to_str().unwrap()))
-        // Any text names a folder; and the parts of a database don't go with its URL.
-        .filter(|(_, variable)| *variable != "DATA_DIR" && !variable.starts_with("DB_"))
+        // Any text names a file; and the parts of a database don't go with its URL.
+        .filter(|(_, variable)| !["DATA_DIR", "KEYRING_FILE"].contains(variable))
+        .filter(|(_, variable)| !variable.starts_with("DB_"))
         .collect();
     assert!(named.len() > 13, "{named:?}");
     let bad = |variable: &str| if variable == "RUST_LOG" { "[{hunter2" } else { "hunter2 \u{e9}" };
@@ -359,7 +385,7 @@ fn the_example_is_what_the_service_reads() {
 fn replicas_are_named_by_their_own_addresses() {
     let verify = |flags: &[&str]| {
         let told = options::<VerifyOptions>(flags).validate();
-        told.map(|(verify, _)| verify).map_err(|mistakes| mistakes.to_string())
+        told.map(|(verify, ..)| verify).map_err(|mistakes| mistakes.to_string())
     };
     let with = |url: &str| verify(&["--replica", url]);
     for (given, meant) in [

@@ -33,7 +33,10 @@ impl ServiceError {
             StoreError::Duplicate(field) => Self::Conflict(field),
             StoreError::Invalid(invalid) => Self::Invalid(invalid),
             StoreError::Unavailable(_) => Self::Unavailable(cause(&failure)),
-            StoreError::Unexpected(_) | StoreError::Corrupt(_) => Self::Internal(cause(&failure)),
+            StoreError::Unexpected(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Refused { .. }
+            | StoreError::NotSealed(_) => Self::Internal(cause(&failure)),
         }
     }
 

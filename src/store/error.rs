@@ -9,7 +9,8 @@ use std::fmt;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
-use crate::domain::Invalid;
+use crate::crypto::{NotSealed, Unopened};
+use crate::domain::{CredentialType, Invalid, TenantId};
 
 /// Why the store has no answer. Messages never carry a value that was sent.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,48 @@ pub enum StoreError {
     /// A stored value is not what the schema promises.
     #[error("unreadable row: {0}")]
     Corrupt(&'static str),
+    /// Stored credentials that this process does not take for its own.
+    #[error("the {kind} credentials of {tenant} are refused (version {version})")]
+    Refused {
+        /// Whose they are said to be.
+        tenant: TenantId,
+        /// Of which type.
+        kind: CredentialType,
+        /// And of which version.
+        version: i64,
+        /// What is wrong with them.
+        #[source]
+        why: Refusal,
+    },
+    /// Nothing was written, for it could not be sealed.
+    #[error(transparent)]
+    NotSealed(#[from] NotSealed),
+}
+
+/// Why stored credentials are refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// They are there in plaintext, or not at all.
+    #[error("it is not sealed: it was not written by this program")]
+    Unsealed,
+    /// They do not open.
+    #[error(transparent)]
+    Unopened(Unopened),
+}
+
+impl Refusal {
+    /// Every [`Refusal::reason`] there is.
+    pub(super) const REASONS: [&str; 4] = ["unsealed", "forged", "unknown_key", "malformed"];
+
+    /// The reason, as metrics name it.
+    pub(super) const fn reason(&self) -> &'static str {
+        match self {
+            Self::Unsealed => "unsealed",
+            Self::Unopened(Unopened::Forged) => "forged",
+            Self::Unopened(Unopened::UnknownKey { .. }) => "unknown_key",
+            Self::Unopened(Unopened::Malformed) => "malformed",
+        }
+    }
 }
 
 /// Shorthand for what stores return.

@@ -10,7 +10,7 @@ use super::{Cause, StoreError};
 
 /// Tables whose names are ours. Found in a database that we have not migrated, somebody else made
 /// them.
-pub(super) const TABLES: [&str; 7] = [
+pub(super) const TABLES: [&str; 8] = [
     "tenants",
     "tenant_credentials",
     "tenant_credential_history",
@@ -18,6 +18,7 @@ pub(super) const TABLES: [&str; 7] = [
     "tenant_changes_incarnation",
     "tenant_changes_horizon",
     "tenant_replicas",
+    "tenant_sealing",
 ];
 
 /// Where applied migrations are recorded: by the library's name for it, so that another program

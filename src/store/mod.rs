@@ -11,6 +11,7 @@ mod migrate;
 mod patch;
 pub mod postgres;
 mod row;
+mod seal;
 pub mod sqlite;
 
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::domain::{
     Region, Status, Tenant, TenantId, TenantPatch,
 };
 
-pub use error::{Cause, StoreError, StoreResult};
+pub use error::{Cause, Refusal, StoreError, StoreResult};
 pub use migrate::MigrateError;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;

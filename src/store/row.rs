@@ -10,10 +10,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
-use super::{Replica, StoreError, StoreResult, StoredCredentials};
-use crate::domain::{
-    CacheKey, Change, ChangeKind, Credentials, Lookup, Tenant, TenantId, keeps_digits,
-};
+use super::{Replica, StoreError, StoreResult};
+use crate::domain::{CacheKey, Change, ChangeKind, Lookup, Tenant, TenantId, keeps_digits};
 use crate::telemetry::logging::chain;
 
 /// For a row that this very transaction has locked or written.
@@ -108,24 +106,6 @@ where
         })
     };
     rows.iter().filter_map(|row| logged(row).ok()).collect()
-}
-
-/// A row of `tenant_credentials`.
-#[derive(FromRow)]
-pub(super) struct CredentialsRow {
-    id: String,
-    version: i64,
-    credentials: String,
-}
-
-impl TryFrom<CredentialsRow> for StoredCredentials {
-    type Error = StoreError;
-
-    fn try_from(row: CredentialsRow) -> StoreResult<Self> {
-        let fields = object(&row.credentials, "tenant_credentials.credentials")?;
-        let credentials = Credentials::from_stored(fields);
-        Ok(Self { id: row.id, version: row.version, credentials })
-    }
 }
 
 /// A row of `tenant_changes`.
@@ -239,7 +219,7 @@ fn moment(text: &str, column: &'static str) -> StoreResult<Timestamp> {
     text.parse().map_err(|_| StoreError::Corrupt(column))
 }
 
-fn object(text: &str, column: &'static str) -> StoreResult<Map<String, Value>> {
+pub(super) fn object(text: &str, column: &'static str) -> StoreResult<Map<String, Value>> {
     // One that would lose digits was written by hand. To show another number would be worse.
     if !keeps_digits(text) {
         return Err(StoreError::Corrupt(column));

@@ -39,6 +39,10 @@ pub const FENCED: &str = "tenant_fenced_total";
 /// From a write's commit until it may be acknowledged, by `outcome`: every replica has applied it
 /// (`acked`), or one that has not has stopped serving from its cache (`fenced`).
 pub const WRITE_BARRIER: &str = "tenant_write_barrier_seconds";
+/// Stored credentials that were not served, by the `reason`: they are in plaintext (`unsealed`), were
+/// changed or moved (`forged`), are sealed by a key that is not in the keyring (`unknown_key`), or
+/// in no known form (`malformed`).
+pub const SEALING_REFUSED: &str = "tenant_sealing_refused_total";
 /// Time that statements take, by `query`.
 pub const STORE_QUERY: &str = "tenant_store_query_seconds";
 /// Requests by `route` template, `method` and status `class`.
@@ -74,6 +78,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         WRITE_BARRIER,
         "Seconds from a write's commit until it may be acknowledged."
     );
+    describe_counter!(SEALING_REFUSED, "Stored credentials that were refused.");
     describe_histogram!(STORE_QUERY, "Seconds a statement took.");
     Ok(handle)
 }

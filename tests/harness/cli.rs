@@ -1,7 +1,7 @@
 //! The built binary, run as a command.
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::guard::Stop;
 use super::installation::unprivileged;
+use super::keyring;
 use super::process::{Process, exit_code};
 use super::scratch::Scratch;
 
@@ -44,8 +45,29 @@ impl Output {
     }
 }
 
-/// Runs `tenant-service ARGS…` to its end, with nothing in its environment but `envs`, in an empty
-/// folder: paths are to be absolute.
+/// Whether a process in this environment needs a keyring and was given none. A test that means none
+/// gives it an empty `KEYRING_FILE`.
+pub(super) fn needs_keyring<N: AsRef<str>, V: AsRef<str>>(
+    environment: impl IntoIterator<Item = (N, V)>,
+) -> bool {
+    let (mut on_postgres, mut is_given) = (false, false);
+    for (name, value) in environment {
+        on_postgres |= name.as_ref() == "DATABASE_URL" && value.as_ref().starts_with("postgres")
+            || name.as_ref() == "DB_NAME";
+        is_given |= name.as_ref() == "KEYRING_FILE";
+    }
+    on_postgres && !is_given
+}
+
+/// The environment of a command.
+fn environment<'a>(envs: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let keyring = needs_keyring(envs.iter().copied()).then(|| ("KEYRING_FILE", keyring::file()));
+    envs.iter().copied().chain(keyring).collect()
+}
+
+/// Runs `tenant-service ARGS…` to its end, with nothing in its environment but `envs` (and the
+/// harness's keyring, where they name a Postgres and no other), in an empty folder: paths are to be
+/// absolute.
 pub async fn run_cli(args: &[&str], envs: &[(&str, &str)]) -> Output {
     let folder = Scratch::new("cli");
     let process = spawn_cli_in(&folder, args, envs);
@@ -53,7 +75,8 @@ pub async fn run_cli(args: &[&str], envs: &[(&str, &str)]) -> Output {
     Output { code, stdout: process.stdout.text(), stderr: process.stderr.text() }
 }
 
-/// The same without root's rights, for root may write whatever it likes.
+/// The same without root's rights, for root may write whatever it likes; with a copy of the harness's
+/// keyring that it can read.
 pub async fn run_cli_unprivileged(args: &[&str], envs: &[(&str, &str)]) -> Output {
     let folder = Scratch::new("cli");
     let process = spawn_cli_unprivileged(&folder, args, envs);
@@ -65,6 +88,8 @@ pub async fn run_cli_unprivileged(args: &[&str], envs: &[(&str, &str)]) -> Outpu
 /// may not write if that is root's.
 pub fn spawn_cli_unprivileged(folder: &Path, args: &[&str], envs: &[(&str, &str)]) -> Process {
     let mut command = Command::new(BINARY);
+    let keyring = folder.join("keyring.json");
+    fs::copy(keyring::file(), &keyring).expect("the folder can be written to");
     // The owner of what one makes is oneself.
     if fs::metadata(folder).expect("a folder just made").uid() == 0 {
         // The binary may be where nobody else can go.
@@ -74,8 +99,10 @@ pub fn spawn_cli_unprivileged(folder: &Path, args: &[&str], envs: &[(&str, &str)
         let (user, group) = unprivileged();
         command = Command::new(copy);
         command.uid(user).gid(group);
+        chown(&keyring, Some(user), Some(group)).expect("root gives files away");
     }
-    command.args(args).env_clear().envs(envs.iter().copied()).current_dir(folder);
+    command.args(args).env_clear().envs(envs.iter().copied()).env("KEYRING_FILE", &keyring);
+    command.current_dir(folder);
     Process::spawn(
         "tenant-service without rights",
         Stop::Terminate,
@@ -87,7 +114,7 @@ pub fn spawn_cli_unprivileged(folder: &Path, args: &[&str], envs: &[(&str, &str)
 /// is `folder`.
 pub fn spawn_cli_in(folder: &Path, args: &[&str], envs: &[(&str, &str)]) -> Process {
     let mut command = Command::new(BINARY);
-    command.args(args).env_clear().envs(envs.iter().copied()).current_dir(folder);
+    command.args(args).env_clear().envs(environment(envs)).current_dir(folder);
     Process::spawn(
         format!("tenant-service {}", args.join(" ")),
         Stop::Terminate,

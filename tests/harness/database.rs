@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, ColumnIndex, Connection, Decode, Row, Type};
 use tokio::runtime;
@@ -41,6 +42,17 @@ impl Database {
              FROM pg_control_system(), pg_database WHERE datname = current_database()",
         )
         .await;
+    }
+
+    /// Makes the tables as an older version has them, which knew the migrations up to this one.
+    pub async fn migrate_to(&self, migration: i64) {
+        static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
+        let done = async {
+            let mut connection = PgConnection::connect(&self.url).await?;
+            MIGRATOR.run_direct(Some(migration), &mut connection, false).await?;
+            Ok(connection.close().await?)
+        };
+        done.await.unwrap_or_else(|error: MigrateError| panic!("migration {migration}: {error}"));
     }
 
     /// The test's own connections, in the service's role.

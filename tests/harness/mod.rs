@@ -47,6 +47,7 @@ pub mod guard;
 pub mod history;
 pub mod http;
 mod installation;
+pub mod keyring;
 pub mod load;
 pub mod metrics;
 pub mod monitor;

@@ -12,11 +12,12 @@ use std::time::Duration;
 use reqwest::{Client, Method};
 use serde_json::Value;
 
-use super::cli::BINARY;
+use super::cli::{BINARY, needs_keyring};
 use super::database::Database;
 use super::eventually::Watch;
 use super::guard::Stop;
 use super::http::{Call, client};
+use super::keyring;
 use super::metrics::Metrics;
 use super::process::{Process, exit_code};
 use super::redis::Redis;
@@ -113,6 +114,9 @@ impl Builder {
         if !environment.contains_key("DATABASE_URL") {
             let data = folder.join("data").to_str().expect("a path of text").to_owned();
             environment.entry("DATA_DIR".to_owned()).or_insert(data);
+        }
+        if needs_keyring(&environment) {
+            environment.insert("KEYRING_FILE".to_owned(), keyring::file().to_owned());
         }
         let mut command = Command::new(BINARY);
         command

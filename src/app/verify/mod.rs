@@ -24,8 +24,9 @@ use self::progress::Progress;
 use self::propagation::Propagation;
 use self::replica::Replica;
 pub use self::report::{Report, Verdict};
+use crate::app::keyring::existing;
 use crate::coherence::Bound;
-use crate::config::{Database, Verify};
+use crate::config::{Database, KeyringFile, Verify};
 use crate::domain::{CacheKey, CredentialType, TenantId};
 use crate::store::{Postgres, Sqlite, Store, StoreError};
 
@@ -53,8 +54,12 @@ enum Unit {
 /// # Errors
 /// Nothing could be found out: the database or a replica is out of reach, something else answers, or
 /// a scope is missing. The message says which.
-pub async fn verify(plan: &Verify, database: &Database) -> anyhow::Result<Report> {
-    let store = open(database)?;
+pub async fn verify(
+    plan: &Verify,
+    database: &Database,
+    keyring: &KeyringFile,
+) -> anyhow::Result<Report> {
+    let store = open(database, keyring)?;
     let replicas: Vec<Replica> =
         plan.replicas.iter().map(|url| Replica::at(url, plan.bound)).collect();
     // That they are what they should be, before anything takes long.
@@ -188,9 +193,10 @@ async fn keys_of(store: &dyn Store, id: TenantId) -> anyhow::Result<Vec<CacheKey
 }
 
 /// The database, through which nothing is written and nothing is migrated.
-fn open(database: &Database) -> anyhow::Result<Box<dyn Store>> {
+fn open(database: &Database, keyring: &KeyringFile) -> anyhow::Result<Box<dyn Store>> {
+    let keyring = existing(keyring)?;
     Ok(match database {
-        Database::Postgres { url } => Box::new(Postgres::read_only(url, CONNECTIONS)?),
-        Database::Sqlite { path, .. } => Box::new(Sqlite::read_only(path)),
+        Database::Postgres { url } => Box::new(Postgres::read_only(url, keyring, CONNECTIONS)?),
+        Database::Sqlite { path, .. } => Box::new(Sqlite::read_only(path, keyring)),
     })
 }

@@ -1,39 +1,47 @@
 //! Credentials in PostgreSQL.
 
 use async_trait::async_trait;
-use serde_json::Value;
 use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
 
 use super::changes::logged_here;
 use super::tenants::{locked_owner, owner, set_link};
 use super::{Postgres, bounded};
+use crate::crypto::{Keyring, Sealed, Subject};
 use crate::domain::{CredentialType, Credentials, TenantId};
-use crate::store::row::CredentialsRow;
+use crate::store::seal::{CredentialsRow, sealed};
 use crate::store::{
     CredentialStore, CredentialsSet, GenesysLink, StoreResult, StoredCredentials, Written,
 };
 
 const CURRENT: &str = "\
-    SELECT c.id, c.version, c.credentials::text AS credentials \
+    SELECT c.id, c.version, c.credentials IS NOT NULL AS is_plain, c.sealed, c.key_id, c.wrapped_key \
     FROM tenant_credentials c JOIN tenants t ON t.id = c.tenant_id \
     WHERE c.tenant_id = $1 AND c.credential_type = $2 AND t.status = 'active'";
-// A version that is in the history already was put there by hand; it stays as it is.
+// The current version joins the history, and the next one is one more than the highest of both:
+// after a revocation too. A version that is in the history already was put there by hand; it stays
+// as it is.
 const SUPERSEDE: &str = "\
-    INSERT INTO tenant_credential_history \
-        (tenant_id, credential_type, version, id, credentials, valid_from) \
-    SELECT tenant_id, credential_type, version, id, credentials, updated_at \
-    FROM tenant_credentials WHERE tenant_id = $1 AND credential_type = $2 \
-    ON CONFLICT DO NOTHING";
-// The current version has just joined the history, so one more than its highest is the next one:
-// after a revocation too.
+    WITH current AS ( \
+        SELECT version, id, sealed, key_id, wrapped_key, updated_at \
+        FROM tenant_credentials WHERE tenant_id = $1 AND credential_type = $2 \
+    ), superseded AS ( \
+        INSERT INTO tenant_credential_history \
+            (tenant_id, credential_type, version, id, sealed, key_id, wrapped_key, valid_from) \
+        SELECT $1, $2, version, id, sealed, key_id, wrapped_key, updated_at FROM current \
+        ON CONFLICT DO NOTHING \
+    ) \
+    SELECT (SELECT id FROM current), 1 + greatest(0, (SELECT version FROM current), ( \
+        SELECT max(version) FROM tenant_credential_history \
+        WHERE tenant_id = $1 AND credential_type = $2))";
+// The id too: it is what was sealed for this one that is stored.
 const SET: &str = "\
-    INSERT INTO tenant_credentials (tenant_id, credential_type, credentials, version) \
-    VALUES ($1, $2, $3::jsonb, ( \
-        SELECT coalesce(max(version), 0) + 1 FROM tenant_credential_history \
-        WHERE tenant_id = $1 AND credential_type = $2)) \
+    INSERT INTO tenant_credentials \
+        (tenant_id, credential_type, id, version, sealed, key_id, wrapped_key) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7) \
     ON CONFLICT (tenant_id, credential_type) \
-    DO UPDATE SET credentials = EXCLUDED.credentials, version = EXCLUDED.version \
-    RETURNING id, version";
+    DO UPDATE SET id = EXCLUDED.id, version = EXCLUDED.version, credentials = NULL, \
+        sealed = EXCLUDED.sealed, key_id = EXCLUDED.key_id, wrapped_key = EXCLUDED.wrapped_key";
 
 #[async_trait]
 impl CredentialStore for Postgres {
@@ -43,7 +51,7 @@ impl CredentialStore for Postgres {
         kind: CredentialType,
     ) -> StoreResult<Option<StoredCredentials>> {
         let mut lease = self.lease().await?;
-        let found = bounded("credentials", find(&mut lease, tenant, kind)).await;
+        let found = bounded("credentials", find(&mut lease, &self.keyring, tenant, kind)).await;
         lease.settle(found)
     }
 
@@ -55,7 +63,7 @@ impl CredentialStore for Postgres {
         link: Option<&GenesysLink>,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
         let mut lease = self.lease().await?;
-        let done = set(&mut lease, tenant, kind, credentials, link);
+        let done = set(&mut lease, &self.keyring, tenant, kind, credentials, link);
         let done = bounded("set_credentials", done).await;
         lease.settle(done)
     }
@@ -63,6 +71,7 @@ impl CredentialStore for Postgres {
 
 async fn find(
     connection: &mut PgConnection,
+    keyring: &Keyring,
     tenant: &TenantId,
     kind: CredentialType,
 ) -> StoreResult<Option<StoredCredentials>> {
@@ -71,11 +80,12 @@ async fn find(
         .bind(kind.as_str())
         .fetch_optional(connection)
         .await?;
-    row.map(StoredCredentials::try_from).transpose()
+    row.map(|row| row.open(keyring, tenant, kind)).transpose()
 }
 
 async fn set(
     connection: &mut PgConnection,
+    keyring: &Keyring,
     id: &TenantId,
     kind: CredentialType,
     credentials: &Credentials,
@@ -88,7 +98,7 @@ async fn set(
     if let Some(link) = link {
         set_link(&mut transaction, id, link).await?;
     }
-    let (credential, version) = put(&mut transaction, id, kind, credentials).await?;
+    let (credential, version) = put(&mut transaction, keyring, id, kind, credentials).await?;
     let changes = logged_here(&mut transaction).await?;
     let tenant = owner(&mut transaction, id).await?;
     transaction.commit().await?;
@@ -99,15 +109,28 @@ async fn set(
 /// locked the tenant, or created it.
 pub(super) async fn put(
     connection: &mut PgConnection,
+    keyring: &Keyring,
     id: &TenantId,
     kind: CredentialType,
     credentials: &Credentials,
 ) -> StoreResult<(String, i64)> {
-    sqlx::query(SUPERSEDE).bind(id.as_str()).bind(kind.as_str()).execute(&mut *connection).await?;
-    Ok(sqlx::query_as(SET)
+    let (credential, version): (Option<String>, i64) = sqlx::query_as(SUPERSEDE)
         .bind(id.as_str())
         .bind(kind.as_str())
-        .bind(Value::Object(credentials.reveal().clone()).to_string())
-        .fetch_one(connection)
-        .await?)
+        .fetch_one(&mut *connection)
+        .await?;
+    let credential = credential.unwrap_or_else(|| Uuid::new_v4().to_string());
+    let subject = Subject { credential: &credential, tenant: id, kind, version };
+    let Sealed { sealed, key_id, wrapped_key } = sealed(keyring, &subject, credentials)?;
+    sqlx::query(SET)
+        .bind(id.as_str())
+        .bind(kind.as_str())
+        .bind(&credential)
+        .bind(version)
+        .bind(sealed)
+        .bind(key_id)
+        .bind(wrapped_key)
+        .execute(connection)
+        .await?;
+    Ok((credential, version))
 }

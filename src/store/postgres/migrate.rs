@@ -9,6 +9,8 @@ use sqlx::{Connection, FromRow, PgConnection};
 
 use super::Postgres;
 use super::changes::identity;
+use super::seal::seal_plaintext;
+use crate::crypto::Keyring;
 use crate::store::MigrateError;
 use crate::store::migrate::{APPLIED, Applied, RECORD, TABLES, is_up_to_date};
 
@@ -21,7 +23,7 @@ static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
 const OLDEST: i32 = 130_000;
 
 // One number among the advisory locks of the database, chosen at random.
-const LOCK: &str = "SELECT pg_advisory_xact_lock(7061931842405519)";
+pub(super) const LOCK: &str = "SELECT pg_advisory_xact_lock(7061931842405519)";
 const SERVER: &str = "\
     SELECT current_setting('server_version_num')::int AS number, \
         current_setting('server_version') AS version, \
@@ -50,7 +52,8 @@ impl Postgres {
     /// Brings the schema up to this version's. Replicas that start at once wait for each other.
     ///
     /// All of it is one transaction on a connection of its own, so that a refusal or a failure
-    /// leaves nothing behind, and no bound on statements cuts a long migration short. Where there
+    /// leaves nothing behind, and no bound on statements cuts a long migration short. What an older
+    /// version has stored in plaintext is sealed after it, in transactions of its own. Where there
     /// is nothing to do, it takes no right that a replica does not need.
     ///
     /// # Errors
@@ -60,14 +63,14 @@ impl Postgres {
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, connect).await;
         let silent = |_| std::io::Error::new(ErrorKind::TimedOut, "the server does not answer");
         let mut connection = connected.map_err(silent).map_err(sqlx::Error::Io)??;
-        let result = migrate(&mut connection).await;
+        let result = migrate(&mut connection, &self.keyring).await;
         // The result stands whether or not the server hears our farewell.
         let _ = connection.close().await;
         result
     }
 }
 
-async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
+async fn migrate(connection: &mut PgConnection, keyring: &Keyring) -> Result<(), MigrateError> {
     let server = sqlx::query_as::<_, Server>(SERVER).fetch_one(&mut *connection).await?;
     if server.number < OLDEST {
         return Err(MigrateError::TooOld { found: server.version });
@@ -92,7 +95,7 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), MigrateError> {
     }
     adopt_log(&mut transaction).await?;
     transaction.commit().await?;
-    Ok(())
+    seal_plaintext(connection, keyring).await
 }
 
 /// Whether every migration has been applied. Refuses a database whose tables of our names our
@@ -110,15 +113,22 @@ async fn is_complete(connection: &mut PgConnection) -> Result<bool, MigrateError
 fn named(failure: Failure) -> MigrateError {
     match failure {
         Failure::Execute(error) | Failure::ExecuteMigration(error, _)
-            if error
-                .as_database_error()
-                .and_then(DatabaseError::code)
-                .is_some_and(|code| code == "42501" || code == "3F000") =>
+            if has_code(&error, &["42501", "3F000"]) =>
         {
             MigrateError::NotOwner(error.into())
         }
         other => other.into(),
     }
+}
+
+fn has_code(error: &sqlx::Error, codes: &[&str]) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| codes.contains(&&*code))
+}
+
+/// A failure of what only the owner may do.
+pub(super) fn of_owner(error: sqlx::Error) -> MigrateError {
+    if has_code(&error, &["42501"]) { MigrateError::NotOwner(error.into()) } else { error.into() }
 }
 
 async fn present(

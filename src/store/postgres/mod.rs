@@ -7,10 +7,12 @@ mod migrate;
 mod notify;
 mod replicas;
 mod sampling;
+mod seal;
 mod tenants;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +22,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool};
 
 use self::lease::{Lease, bounded};
+use super::seal::announce_refusals;
 use super::{Store, StoreResult};
+use crate::crypto::Keyring;
 
 /// How long to wait for a connection, a new one or one that others use.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,6 +45,7 @@ pub struct InvalidUrl;
 #[derive(Clone)]
 pub struct Postgres {
     options: PgConnectOptions,
+    keyring: Arc<Keyring>,
     pool: PgPool,
     /// Polls have connections of their own: a proof must not wait for a pool that writes exhaust.
     log: PgPool,
@@ -58,27 +63,36 @@ impl fmt::Debug for Postgres {
 
 impl Postgres {
     /// A store that connects when it is first used, so that a service can start, and say what is
-    /// wrong, while the server is away. Needs a Tokio runtime around it.
+    /// wrong, while the server is away. Credentials are sealed with this keyring. Needs a Tokio runtime
+    /// around it.
     ///
     /// Behind `PgBouncer`, let it ignore the start-up parameters `options` and
     /// `extra_float_digits`.
     ///
     /// # Errors
     /// The URL can't be understood.
-    pub fn connect(url: &SecretString, max_connections: u32) -> Result<Self, InvalidUrl> {
-        Ok(Self::with(options(url)?, max_connections))
+    pub fn connect(
+        url: &SecretString,
+        keyring: Arc<Keyring>,
+        max_connections: u32,
+    ) -> Result<Self, InvalidUrl> {
+        Ok(Self::with(options(url)?, keyring, max_connections))
     }
 
     /// The same, through which nothing can be written: the server refuses it.
     ///
     /// # Errors
     /// See [`Postgres::connect`].
-    pub fn read_only(url: &SecretString, max_connections: u32) -> Result<Self, InvalidUrl> {
+    pub fn read_only(
+        url: &SecretString,
+        keyring: Arc<Keyring>,
+        max_connections: u32,
+    ) -> Result<Self, InvalidUrl> {
         let options = options(url)?.options([("default_transaction_read_only", "on")]);
-        Ok(Self::with(options, max_connections))
+        Ok(Self::with(options, keyring, max_connections))
     }
 
-    fn with(options: PgConnectOptions, max_connections: u32) -> Self {
+    fn with(options: PgConnectOptions, keyring: Arc<Keyring>, max_connections: u32) -> Self {
         let bounded = options.clone().options([
             // Whatever the role is set to: what is acknowledged must outlast a crash, and so must a
             // renewal, or a write would count on what is no more.
@@ -99,7 +113,8 @@ impl Postgres {
         let pool = pool_options(max_connections)
             .after_connect(|connection, _| refuse_a_standby(connection).boxed())
             .connect_lazy_with(bounded);
-        Self { options, pool, log }
+        announce_refusals();
+        Self { options, keyring, pool, log }
     }
 
     /// The pool of reads and writes, for statements that belong to other layers.

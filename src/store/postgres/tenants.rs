@@ -18,6 +18,7 @@ use sqlx::{Connection, FromRow, PgConnection};
 use super::changes::{current_xid, logged_here};
 use super::credentials::put;
 use super::{Postgres, bounded};
+use crate::crypto::Keyring;
 use crate::domain::{
     Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant,
     TenantId, TenantPatch,
@@ -112,7 +113,7 @@ impl Tenants for Postgres {
 
     async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>> {
         let mut lease = self.lease().await?;
-        let created = bounded("create_tenant", create(&mut lease, tenant)).await;
+        let created = bounded("create_tenant", create(&mut lease, &self.keyring, tenant)).await;
         lease.settle(created)
     }
 
@@ -219,7 +220,11 @@ async fn refuse_claimed(
     }
 }
 
-async fn create(connection: &mut PgConnection, tenant: &NewTenant) -> StoreResult<Written<Tenant>> {
+async fn create(
+    connection: &mut PgConnection,
+    keyring: &Keyring,
+    tenant: &NewTenant,
+) -> StoreResult<Written<Tenant>> {
     let mut transaction = connection.begin().await?;
     let (phone, integration) = (&tenant.phone_number_id, &tenant.genesys_integration_id);
     refuse_claimed(&mut transaction, &tenant.id, phone.as_ref(), integration.as_ref()).await?;
@@ -237,7 +242,7 @@ async fn create(connection: &mut PgConnection, tenant: &NewTenant) -> StoreResul
         .execute(&mut *transaction)
         .await?;
     for (kind, credentials) in &tenant.credentials {
-        put(&mut transaction, &tenant.id, *kind, credentials).await?;
+        put(&mut transaction, keyring, &tenant.id, *kind, credentials).await?;
     }
     let changes = logged_here(&mut transaction).await?;
     let value = current(&mut transaction, &tenant.id).await?;

@@ -1,39 +1,45 @@
 //! Credentials in SQLite.
 
 use async_trait::async_trait;
-use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
+use uuid::Uuid;
 
 use super::changes::{last_number, logged_after};
 use super::tenants::{owner, set_link};
 use super::{BEGIN, Sqlite};
+use crate::crypto::{Keyring, Sealed, Subject};
 use crate::domain::{CredentialType, Credentials, TenantId};
-use crate::store::row::{CredentialsRow, GONE};
+use crate::store::row::GONE;
+use crate::store::seal::{CredentialsRow, sealed};
 use crate::store::{
     CredentialStore, CredentialsSet, GenesysLink, StoreResult, StoredCredentials, Written,
 };
 use crate::telemetry::metrics::timed_query;
 
 const CURRENT: &str = "\
-    SELECT c.id, c.version, c.credentials \
+    SELECT c.id, c.version, c.credentials IS NOT NULL AS is_plain, c.sealed, c.key_id, c.wrapped_key \
     FROM tenant_credentials c JOIN tenants t ON t.id = c.tenant_id \
     WHERE c.tenant_id = ?1 AND c.credential_type = ?2 AND t.status = 'active'";
 // A version that is in the history already was put there by hand; it stays as it is.
 const SUPERSEDE: &str = "\
     INSERT OR IGNORE INTO tenant_credential_history \
-        (tenant_id, credential_type, version, id, credentials, valid_from) \
-    SELECT tenant_id, credential_type, version, id, credentials, updated_at \
+        (tenant_id, credential_type, version, id, sealed, key_id, wrapped_key, valid_from) \
+    SELECT tenant_id, credential_type, version, id, sealed, key_id, wrapped_key, updated_at \
     FROM tenant_credentials WHERE tenant_id = ?1 AND credential_type = ?2";
 // The current version has just joined the history, so one more than its highest is the next one:
 // after a revocation too.
+const NEXT: &str = "\
+    SELECT ( \
+        SELECT id FROM tenant_credentials WHERE tenant_id = ?1 AND credential_type = ?2 \
+    ), coalesce(max(version), 0) + 1 \
+    FROM tenant_credential_history WHERE tenant_id = ?1 AND credential_type = ?2";
 const SET: &str = "\
-    INSERT INTO tenant_credentials (tenant_id, credential_type, credentials, version) \
-    VALUES (?1, ?2, ?3, ( \
-        SELECT coalesce(max(version), 0) + 1 FROM tenant_credential_history \
-        WHERE tenant_id = ?1 AND credential_type = ?2)) \
+    INSERT INTO tenant_credentials \
+        (tenant_id, credential_type, id, version, sealed, key_id, wrapped_key) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
     ON CONFLICT (tenant_id, credential_type) \
-    DO UPDATE SET credentials = excluded.credentials, version = excluded.version \
-    RETURNING id, version";
+    DO UPDATE SET version = excluded.version, credentials = NULL, \
+        sealed = excluded.sealed, key_id = excluded.key_id, wrapped_key = excluded.wrapped_key";
 
 #[async_trait]
 impl CredentialStore for Sqlite {
@@ -43,7 +49,7 @@ impl CredentialStore for Sqlite {
         kind: CredentialType,
     ) -> StoreResult<Option<StoredCredentials>> {
         let mut connection = self.readers.acquire().await?;
-        timed_query("credentials", find(&mut connection, tenant, kind)).await
+        timed_query("credentials", find(&mut connection, &self.keyring, tenant, kind)).await
     }
 
     async fn set_credentials(
@@ -54,13 +60,14 @@ impl CredentialStore for Sqlite {
         link: Option<&GenesysLink>,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
         let mut connection = self.writer.acquire().await?;
-        let done = set(&mut connection, tenant, kind, credentials, link);
+        let done = set(&mut connection, &self.keyring, tenant, kind, credentials, link);
         timed_query("set_credentials", done).await
     }
 }
 
 async fn find(
     connection: &mut SqliteConnection,
+    keyring: &Keyring,
     tenant: &TenantId,
     kind: CredentialType,
 ) -> StoreResult<Option<StoredCredentials>> {
@@ -69,11 +76,12 @@ async fn find(
         .bind(kind.as_str())
         .fetch_optional(connection)
         .await?;
-    row.map(StoredCredentials::try_from).transpose()
+    row.map(|row| row.open(keyring, tenant, kind)).transpose()
 }
 
 async fn set(
     connection: &mut SqliteConnection,
+    keyring: &Keyring,
     id: &TenantId,
     kind: CredentialType,
     credentials: &Credentials,
@@ -87,7 +95,7 @@ async fn set(
     if let Some(link) = link {
         set_link(&mut transaction, id, link).await?;
     }
-    let (credential, version) = put(&mut transaction, id, kind, credentials).await?;
+    let (credential, version) = put(&mut transaction, keyring, id, kind, credentials).await?;
     let changes = logged_after(&mut transaction, before).await?;
     let tenant = owner(&mut transaction, id).await?.ok_or(GONE)?;
     transaction.commit().await?;
@@ -98,15 +106,29 @@ async fn set(
 /// locked the tenant, or created it.
 pub(super) async fn put(
     connection: &mut SqliteConnection,
+    keyring: &Keyring,
     id: &TenantId,
     kind: CredentialType,
     credentials: &Credentials,
 ) -> StoreResult<(String, i64)> {
     sqlx::query(SUPERSEDE).bind(id.as_str()).bind(kind.as_str()).execute(&mut *connection).await?;
-    Ok(sqlx::query_as(SET)
+    let (credential, version): (Option<String>, i64) = sqlx::query_as(NEXT)
         .bind(id.as_str())
         .bind(kind.as_str())
-        .bind(Value::Object(credentials.reveal().clone()).to_string())
-        .fetch_one(connection)
-        .await?)
+        .fetch_one(&mut *connection)
+        .await?;
+    let credential = credential.unwrap_or_else(|| Uuid::new_v4().to_string());
+    let subject = Subject { credential: &credential, tenant: id, kind, version };
+    let Sealed { sealed, key_id, wrapped_key } = sealed(keyring, &subject, credentials)?;
+    sqlx::query(SET)
+        .bind(id.as_str())
+        .bind(kind.as_str())
+        .bind(&credential)
+        .bind(version)
+        .bind(sealed)
+        .bind(key_id)
+        .bind(wrapped_key)
+        .execute(connection)
+        .await?;
+    Ok((credential, version))
 }

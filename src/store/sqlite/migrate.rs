@@ -9,7 +9,9 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
+use super::seal::seal_plaintext;
 use super::{BEGIN, BUSY_TIMEOUT, Sqlite};
+use crate::crypto::Keyring;
 use crate::store::migrate::{APPLIED, Applied, RECORD, TABLES, is_up_to_date};
 use crate::store::{Cause, MigrateError, StoreError};
 
@@ -18,19 +20,35 @@ static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite");
 // SQLite's names are the same in any case.
 const PRESENT: &str = "SELECT name FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE";
 
+const CAN_HOLD_SEALED: &str =
+    "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'tenant_sealing')";
+const HOLDS_SEALED: &str = "\
+    SELECT EXISTS (SELECT 1 FROM tenant_credentials WHERE sealed IS NOT NULL) \
+        OR EXISTS (SELECT 1 FROM tenant_credential_history WHERE sealed IS NOT NULL)";
+
 impl Sqlite {
+    /// Whether there is such a file and it has sealed credentials, which only their keyring opens.
+    /// Changes nothing, and makes no file.
+    ///
+    /// # Errors
+    /// The file is there, and not ours.
+    pub async fn holds_sealed(path: &Path) -> Result<bool, MigrateError> {
+        if is_empty(path) { Ok(false) } else { look(path).await }
+    }
+
     /// Creates the file if need be, readable by its owner alone, for it holds secrets; and brings
     /// the schema up to this version's. Processes that start at once wait for each other.
     ///
     /// A file that is not ours is left as it is, and no file is made beside it. What is done to
-    /// ours is one transaction, so that a failure leaves nothing behind.
+    /// ours is one transaction, so that a failure leaves nothing behind. What an older version has
+    /// stored in plaintext is sealed after it, in transactions of its own.
     ///
     /// # Errors
     /// See [`MigrateError`].
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         let path = || self.path.clone();
         create_private(&self.path).map_err(|source| MigrateError::File { path: path(), source })?;
-        if self.path.metadata().is_ok_and(|file| file.len() > 0) {
+        if !is_empty(&self.path) {
             look(&self.path).await?;
         }
         let lock = self.path.with_extension("migrate.lock");
@@ -41,10 +59,14 @@ impl Sqlite {
         let lock = lock.map_err(MigrateError::Lock)?;
         // The writer's first connection: it turns the file into one with a write-ahead log.
         let mut connection = self.writer.acquire().await?;
-        let result = migrate(&mut connection).await;
+        let result = migrate(&mut connection, &self.keyring).await;
         drop(lock);
         result
     }
+}
+
+fn is_empty(path: &Path) -> bool {
+    path.metadata().map_or(true, |file| file.len() == 0)
 }
 
 /// Creates the file and the folders above it where they are missing. SQLite gives its other files
@@ -71,7 +93,9 @@ fn create_private(path: &Path) -> io::Result<()> {
 /// use, or is what a crash has left, and a connection that may only read leaves it so. Where there
 /// is none, SQLite makes one for as long as we look, if the file asks for it, and removes it when
 /// the connection ends, unless it may only read.
-async fn look(path: &Path) -> Result<(), MigrateError> {
+///
+/// Says whether there are sealed credentials in it.
+async fn look(path: &Path) -> Result<bool, MigrateError> {
     let unusable = |error: sqlx::Error| MigrateError::NotADatabase {
         path: path.to_owned(),
         source: error.into(),
@@ -83,14 +107,20 @@ async fn look(path: &Path) -> Result<(), MigrateError> {
         .read_only(Path::new(&log).exists())
         .busy_timeout(BUSY_TIMEOUT);
     let mut connection = options.connect().await.map_err(unusable)?;
-    let looked = match is_complete(&mut connection).await {
+    let looked = match seen(&mut connection).await {
         Err(MigrateError::Failed(source)) => {
             Err(MigrateError::NotADatabase { path: path.to_owned(), source })
         }
-        looked => looked.map(drop),
+        looked => looked,
     };
     connection.close().await.map_err(unusable)?;
     looked
+}
+
+async fn seen(connection: &mut SqliteConnection) -> Result<bool, MigrateError> {
+    is_complete(connection).await?;
+    Ok(sqlx::query_scalar(CAN_HOLD_SEALED).fetch_one(&mut *connection).await?
+        && sqlx::query_scalar(HOLDS_SEALED).fetch_one(connection).await?)
 }
 
 /// Held until the file is closed. It stays behind, empty: to remove it would let a third process
@@ -108,7 +138,7 @@ fn locked(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-async fn migrate(connection: &mut SqliteConnection) -> Result<(), MigrateError> {
+async fn migrate(connection: &mut SqliteConnection, keyring: &Keyring) -> Result<(), MigrateError> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     // Again, and now nobody else writes.
     if !is_complete(&mut transaction).await? {
@@ -117,7 +147,7 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), MigrateError> 
         MIGRATOR.run_direct(None, &mut *transaction, false).await?;
     }
     transaction.commit().await?;
-    Ok(())
+    seal_plaintext(connection, keyring).await
 }
 
 /// Whether every migration has been applied. Refuses a database whose tables of our names our

@@ -5,16 +5,20 @@ mod credentials;
 mod migrate;
 mod replicas;
 mod sampling;
+mod seal;
 mod tenants;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+use super::seal::announce_refusals;
 use super::{Store, StoreResult};
+use crate::crypto::Keyring;
 use crate::telemetry::metrics::timed_query;
 
 /// How long to wait for a lock that another process holds (the `sqlite3` shell, a command).
@@ -31,30 +35,32 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     path: PathBuf,
+    keyring: Arc<Keyring>,
     /// One connection: SQLite has one writer at a time, and queues are fairer than its lock.
     writer: SqlitePool,
     readers: SqlitePool,
 }
 
 impl Sqlite {
-    /// A store in this file, which [`Sqlite::migrate`] creates if need be. Nothing is opened before
-    /// that has found it to be ours. Needs a Tokio runtime around it.
+    /// A store in this file, which [`Sqlite::migrate`] creates if need be, and whose credentials this
+    /// keyring seals. Nothing is opened before that has found it to be ours. Needs a Tokio runtime
+    /// around it.
     #[must_use]
-    pub fn at(path: &Path) -> Self {
+    pub fn at(path: &Path, keyring: Arc<Keyring>) -> Self {
         let options = SqliteConnectOptions::new()
             .journal_mode(SqliteJournalMode::Wal)
             // What is acknowledged survives a power cut.
             .synchronous(SqliteSynchronous::Full);
-        Self::with(options, path)
+        Self::with(options, path, keyring)
     }
 
     /// The same, through which nothing can be written. There has to be such a file.
     #[must_use]
-    pub fn read_only(path: &Path) -> Self {
-        Self::with(SqliteConnectOptions::new().read_only(true), path)
+    pub fn read_only(path: &Path, keyring: Arc<Keyring>) -> Self {
+        Self::with(SqliteConnectOptions::new().read_only(true), path, keyring)
     }
 
-    fn with(options: SqliteConnectOptions, path: &Path) -> Self {
+    fn with(options: SqliteConnectOptions, path: &Path, keyring: Arc<Keyring>) -> Self {
         let options = options.filename(path).busy_timeout(BUSY_TIMEOUT).foreign_keys(true);
         let pool = |size: u32| {
             SqlitePoolOptions::new()
@@ -65,7 +71,8 @@ impl Sqlite {
         };
         let writer = pool(1).connect_lazy_with(options.clone());
         let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
-        Self { path: path.to_owned(), writer, readers }
+        announce_refusals();
+        Self { path: path.to_owned(), keyring, writer, readers }
     }
 
     /// Where the database is.

@@ -8,6 +8,7 @@ use sqlx::{Connection, FromRow, SqliteConnection, SqlitePool};
 use super::changes::{last_number, logged_after};
 use super::credentials::put;
 use super::{BEGIN, Sqlite};
+use crate::crypto::Keyring;
 use crate::domain::{
     Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant,
     TenantId, TenantPatch,
@@ -84,7 +85,7 @@ impl Tenants for Sqlite {
 
     async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>> {
         let mut connection = self.writer.acquire().await?;
-        timed_query("create_tenant", create(&mut connection, tenant)).await
+        timed_query("create_tenant", create(&mut connection, &self.keyring, tenant)).await
     }
 
     async fn patch_tenant(
@@ -158,6 +159,7 @@ pub(super) async fn none(pool: &SqlitePool) -> StoreResult<bool> {
 
 async fn create(
     connection: &mut SqliteConnection,
+    keyring: &Keyring,
     tenant: &NewTenant,
 ) -> StoreResult<Written<Tenant>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
@@ -176,7 +178,7 @@ async fn create(
         .execute(&mut *transaction)
         .await?;
     for (kind, credentials) in &tenant.credentials {
-        put(&mut transaction, &tenant.id, *kind, credentials).await?;
+        put(&mut transaction, keyring, &tenant.id, *kind, credentials).await?;
     }
     let changes = logged_after(&mut transaction, before).await?;
     let value = current(&mut transaction, &tenant.id).await?;

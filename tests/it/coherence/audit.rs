@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::fleet::{
     DEADLINE, by_integration, by_phone, full, insert_tenants, phone, put_token, resolves, sees,
 };
+use crate::harness::keyring::token_assignment;
 use crate::harness::replica::Builder;
 use crate::harness::{Postgres, Redis, Replica, eventually};
 
@@ -136,15 +137,16 @@ async fn what_stays_wrong_is_counted_and_evicted() {
         resolves(replica, &nobodys, None).await;
         replica.get(&full(1)).await.expecting(200);
     }
+    let behind = token_assignment(&database, "t1", 1, "behind-the-log").await;
     database
-        .execute(
+        .execute(&format!(
             "ALTER TABLE tenants DISABLE TRIGGER USER;
              ALTER TABLE tenant_credentials DISABLE TRIGGER USER;
              UPDATE tenants SET name = 'Behind the log' WHERE id = 't1';
              UPDATE tenants SET phone_number_id = '1000999', genesys_integration_id = NULL WHERE id = 't2';
-             UPDATE tenant_credentials SET credentials = '{\"access_token\": \"behind-the-log\"}'
-             WHERE tenant_id = 't1'",
-        )
+             UPDATE tenant_credentials SET {behind}
+             WHERE tenant_id = 't1'"
+        ))
         .await;
 
     eventually(DEADLINE, "each is found", async || {

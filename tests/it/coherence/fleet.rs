@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::keyring::insert_tokens;
 use crate::harness::{Answer, Cluster, Database, Metrics, Postgres, Redis, Replica, eventually};
 
 /// Long enough for any machine; a test that needs it has failed already.
@@ -82,13 +83,8 @@ pub async fn insert_tenants(database: &Database, count: usize) {
              SELECT 't' || n, 'Tenant ' || n, '1000' || n, 'i' || n FROM generate_series(1, {count}) n"
         ))
         .await;
-    database
-        .execute(
-            "INSERT INTO tenant_credentials (id, tenant_id, credential_type, credentials, version)
-             SELECT gen_random_uuid(), id, 'whatsapp', '{\"access_token\": \"first-made-up-token\"}', 1
-             FROM tenants",
-        )
-        .await;
+    let tenants = (1..=count).map(|n| format!("t{n}"));
+    insert_tokens(database, tenants, "first-made-up-token").await;
 }
 
 /// Writes whatsapp credentials through this replica.

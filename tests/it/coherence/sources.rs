@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::fleet::{
     DEADLINE, Fleet, by_phone, connected, evicted, full, insert_tenants, put_token, reads, sees,
 };
+use crate::harness::keyring::token_assignment;
 use crate::harness::{Cluster, Database, Postgres, Redis, Replica, eventually};
 
 /// Polls so seldom that only a push can be meant.
@@ -148,12 +149,9 @@ async fn what_psql_changes_is_seen_everywhere() {
         replica.get(&full(1)).await.expecting(200);
     }
     database.execute("UPDATE tenants SET phone_number_id = NULL WHERE id = 't1'").await;
-    database
-        .execute(
-            "UPDATE tenant_credentials SET credentials = '{\"access_token\": \"by-psql\"}', version = 2
-             WHERE tenant_id = 't1'",
-        )
-        .await;
+    let by_psql = token_assignment(database, "t1", 2, "by-psql").await;
+    let update = format!("UPDATE tenant_credentials SET {by_psql} WHERE tenant_id = 't1'");
+    database.execute(&update).await;
     let everywhere = async {
         for replica in replicas {
             sees(replica, &by_phone(1), "psql's change", |a| (a.status == 404).then_some(())).await;

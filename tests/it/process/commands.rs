@@ -6,7 +6,7 @@ use tenant_service::domain::Scope;
 use crate::harness::{Postgres, Redis, Replica, Scratch, run_cli};
 
 /// Every variable but `RUST_LOG`.
-const VARIABLES: [&str; 26] = [
+const VARIABLES: [&str; 27] = [
     "HOST",
     "PORT",
     "ANONYMOUS_SCOPES",
@@ -20,6 +20,7 @@ const VARIABLES: [&str; 26] = [
     "DB_USER",
     "DB_PASSWORD",
     "DATA_DIR",
+    "KEYRING_FILE",
     "REDIS_URL",
     "REDIS_CA_FILE",
     "REDIS_PREFIX",
@@ -37,14 +38,16 @@ const VARIABLES: [&str; 26] = [
 
 /// Every variable, with a value that it does not accept; but for those that accept nearly any.
 fn all_wrong() -> Vec<(&'static str, &'static str)> {
-    let any_text = ["DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD", "DATA_DIR"];
+    let any_text =
+        ["DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD", "DATA_DIR", "KEYRING_FILE"];
     let wrong = VARIABLES.into_iter().filter(|variable| !any_text.contains(variable));
     wrong.map(|variable| (variable, "hunter2 é")).chain([("RUST_LOG", "[{hunter2")]).collect()
 }
 
 #[tokio::test]
 async fn every_command_has_a_help_worth_reading() {
-    let database = ["DATABASE_URL", "DB_NAME", "DATA_DIR", "LOG_FORMAT", "RUST_LOG"];
+    let stored = ["DATABASE_URL", "DB_NAME", "DATA_DIR", "KEYRING_FILE"];
+    let database = [&stored[..], &["LOG_FORMAT", "RUST_LOG"]].concat();
     let redis = ["REDIS_URL", "REDIS_CA_FILE", "REDIS_PREFIX"];
     let write = ["STALENESS_BOUND_MS"];
     let service = ["ANONYMOUS_SCOPES", "CACHE_CAPACITY", "POLL_INTERVAL_MS"];
@@ -52,9 +55,10 @@ async fn every_command_has_a_help_worth_reading() {
         (&[][..], [&database[..], &redis, &write, &service].concat()),
         (&["serve"], [&database[..], &redis, &write, &service].concat()),
         (&["seed"], [&database[..], &redis, &write].concat()),
-        (&["migrate"], database.to_vec()),
+        (&["migrate"], database.clone()),
         (&["openapi"], Vec::new()),
-        (&["verify"], vec!["DATABASE_URL", "DB_NAME", "DATA_DIR", "STALENESS_BOUND_MS"]),
+        (&["verify"], [&stored[..], &write].concat()),
+        (&["keys", "generate"], vec!["KEYRING_FILE"]),
     ] {
         let arguments = [command, &["--help"]].concat();
         let help = run_cli(&arguments, &[]).await.expecting(0).stdout;

@@ -2,6 +2,7 @@
 
 mod commands;
 mod degraded;
+mod keyring;
 mod memory;
 mod rights;
 mod seeds;

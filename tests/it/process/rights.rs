@@ -10,7 +10,9 @@ use tenant_service::store::{self, ChangeLog};
 
 use crate::coherence::fleet::resolves;
 use crate::harness::postgres::SERVICE;
-use crate::harness::{Database, Postgres, Replica, Scratch, run_cli, run_cli_unprivileged};
+use crate::harness::{
+    Database, Postgres, Replica, Scratch, keyring, run_cli, run_cli_unprivileged,
+};
 
 /// What the documentation tells owners to grant.
 fn documented_grants(database: &Database, role: &str) -> String {
@@ -61,7 +63,8 @@ async fn a_replica_needs_no_more_than_the_documented_grants() {
 
     // What replicas do now and then.
     database.execute("UPDATE tenant_changes SET occurred_at = '2020-01-01'").await;
-    let store = store::Postgres::connect(&SecretString::from(url.as_str()), 2).unwrap();
+    let store =
+        store::Postgres::connect(&SecretString::from(url.as_str()), keyring::keyring(), 2).unwrap();
     assert!(store.prune_log(Duration::from_hours(1)).await.unwrap().is_some());
     // A dump that was restored.
     database.execute("UPDATE tenant_changes_horizon SET database = 'another/1'").await;
@@ -102,7 +105,8 @@ async fn a_file_that_may_only_be_read_is_refused_untouched() {
         let folder = Scratch::new("data");
         let (data, file) = (folder.join("data"), folder.join("data/tenants.db"));
         let url = format!("sqlite://{}", file.display());
-        run_cli(&["migrate"], &[("DATABASE_URL", &url)]).await.expecting(0);
+        let environment = [("DATABASE_URL", url.as_str()), ("KEYRING_FILE", keyring::file())];
+        run_cli(&["migrate"], &environment).await.expecting(0);
         fs::remove_file(data.join("tenants.migrate.lock")).unwrap();
         let before = fs::read(&file).unwrap();
         for (path, mode) in [(&*folder, 0o755), (&*file, file_mode), (&*data, folder_mode)] {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::coherence::fleet::{connected, resolves};
 use crate::coherence::gate::Gate;
 use crate::harness::cli::spawn_cli_in;
+use crate::harness::keyring::keyring;
 use crate::harness::{Postgres, Redis, Replica, Scratch, run_cli};
 
 const DEMO: &str = "/api/tenants/demo-tenant-001";
@@ -51,7 +52,7 @@ async fn seeds_are_loaded_once_and_told_to_replicas() {
 async fn a_seed_that_is_killed_is_completed_by_the_next_one() {
     let database = Postgres::database().await;
     let gate = Gate::before(&database.url).await;
-    gate.hold_next("not-a-real-client-secret-8910");
+    gate.hold_next(keyring().primary());
     let folder = Scratch::new("cli");
     let seed = spawn_cli_in(&folder, &["seed"], &[("DATABASE_URL", gate.url())]);
     gate.held().await;

@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::coherence::fleet::{DEADLINE, by_phone, full, insert_tenants, resolves};
+use crate::harness::keyring::token_assignment;
 use crate::harness::proxy::Link;
 use crate::harness::{
     Cluster, Database, Output, Postgres, Proxy, Redis, Replica, Scratch, eventually, run_cli,
@@ -85,15 +86,16 @@ async fn an_answer_that_stays_wrong_is_named() {
     })
     .await;
     resolves(&replicas[1], nobodys, None).await;
+    let behind = token_assignment(&database, "t3", 1, "behind-the-log").await;
     database
-        .execute(
+        .execute(&format!(
             "ALTER TABLE tenants DISABLE TRIGGER USER;
              ALTER TABLE tenant_credentials DISABLE TRIGGER USER;
              UPDATE tenants SET name = 'Behind the log', revision = revision + 1000 WHERE id = 't2';
              UPDATE tenants SET phone_number_id = '1000999' WHERE id = 't1';
-             UPDATE tenant_credentials SET credentials = '{\"access_token\": \"behind-the-log\"}'
-             WHERE tenant_id = 't3'",
-        )
+             UPDATE tenant_credentials SET {behind}
+             WHERE tenant_id = 't3'"
+        ))
         .await;
     let both = [&replicas[0], &replicas[1]];
     let more = ["--bound", "300"];

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::Value;
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tenant_service::coherence::Snapshot;
@@ -13,6 +14,7 @@ use tenant_service::domain::{
 };
 use tenant_service::store::{MigrateError, Postgres, Sqlite, Store, Written};
 
+use crate::harness::keyring::{COLUMNS, Literal, Row, in_postgres, in_sqlite, keyring};
 use crate::harness::{self, Database, Scratch};
 
 /// As many connections as the service takes by default.
@@ -41,7 +43,7 @@ impl Bed {
 
     pub(super) async fn sqlite() -> Self {
         let folder = Scratch::new("store");
-        let store = Sqlite::at(&folder.join("tenants.db"));
+        let store = Sqlite::at(&folder.join("tenants.db"), keyring());
         store.migrate().await.unwrap();
         Self { store: Arc::new(store.clone()), backend: Backend::Sqlite(store, folder) }
     }
@@ -59,7 +61,7 @@ impl Bed {
             }
             Backend::Sqlite(..) => {
                 let folder = Scratch::new("store");
-                let store = Sqlite::at(&folder.join("tenants.db"));
+                let store = Sqlite::at(&folder.join("tenants.db"), keyring());
                 Self { store: Arc::new(store.clone()), backend: Backend::Sqlite(store, folder) }
             }
         }
@@ -69,7 +71,20 @@ impl Bed {
     pub(super) async fn migrate(&self) -> Result<(), MigrateError> {
         match &self.backend {
             Backend::Postgres(_, database) => connect(database).migrate().await,
-            Backend::Sqlite(store, _) => Sqlite::at(store.path()).migrate().await,
+            Backend::Sqlite(store, _) => Sqlite::at(store.path(), keyring()).migrate().await,
+        }
+    }
+
+    /// Makes the tables as an older version has them, which knew the migrations up to this one.
+    pub(super) async fn migrate_to(&self, migration: i64) {
+        static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+        match &self.backend {
+            Backend::Postgres(_, database) => database.migrate_to(migration).await,
+            Backend::Sqlite(store, _) => {
+                let mut connection = shell(store).connect().await.unwrap();
+                SQLITE.run_direct(Some(migration), &mut connection, false).await.unwrap();
+                connection.close().await.unwrap();
+            }
         }
     }
 
@@ -88,6 +103,30 @@ impl Bed {
                 connection.close().await
             }
         }
+    }
+
+    /// How to write bytes by hand.
+    pub(super) fn literal(&self) -> Literal {
+        match &self.backend {
+            Backend::Postgres(..) => in_postgres,
+            Backend::Sqlite(..) => in_sqlite,
+        }
+    }
+
+    /// The statement that inserts sealed credentials.
+    pub(super) fn insert_sealed(&self, row: Row<'_>, value: &str) -> String {
+        let values = row.values(self.literal(), value);
+        format!("INSERT INTO tenant_credentials {COLUMNS} VALUES {values}")
+    }
+
+    /// The statement that replaces the sealed credentials of a row.
+    pub(super) async fn update_sealed(&self, row: Row<'_>, value: &str) -> String {
+        let Row { tenant, kind, version } = row;
+        let place = format!("tenant_id = '{tenant}' AND credential_type = '{kind}'");
+        let find = format!("SELECT id FROM tenant_credentials WHERE {place}");
+        let id = self.texts(&find).await.pop().unwrap();
+        let assignment = row.assignment(self.literal(), &id, value);
+        format!("UPDATE tenant_credentials SET {assignment}, version = {version} WHERE {place}")
     }
 
     /// A number out of the tables.
@@ -146,7 +185,7 @@ impl Bed {
 }
 
 fn connect(database: &Database) -> Postgres {
-    Postgres::connect(&SecretString::from(database.url.as_str()), CONNECTIONS).unwrap()
+    Postgres::connect(&SecretString::from(database.url.as_str()), keyring(), CONNECTIONS).unwrap()
 }
 
 fn shell(store: &Sqlite) -> SqliteConnectOptions {

@@ -5,9 +5,14 @@ use tenant_service::domain::{ChangeKind, CredentialType};
 use tenant_service::store::{Page, StoreError};
 
 use super::bed::{Backend, Bed, lines, tenant_id};
+use crate::harness::keyring::{COLUMNS, Row};
 
 pub(super) async fn a_write_by_hand_is_logged(bed: &Bed) {
     let before = bed.snapshot().await;
+    let row = Row { tenant: "a", kind: CredentialType::Genesys, version: 7 };
+    let insert = bed.insert_sealed(row, r#"{"clientId": "c"}"#);
+    let update = row.assignment(bed.literal(), &row.id(), r#"{"clientId": "d"}"#);
+    let empty = bed.literal()(b"");
     for statement in [
         "INSERT INTO tenants (id, name, phone_number_id, genesys_integration_id)
          VALUES ('a', 'A', '1', 'i:1'), ('b', 'B', NULL, NULL)",
@@ -16,10 +21,11 @@ pub(super) async fn a_write_by_hand_is_logged(bed: &Bed) {
         "UPDATE tenants SET phone_number_id = '2', name = name WHERE id = 'a'",
         "UPDATE tenants SET status = 'suspended' WHERE id = 'a'",
         "UPDATE tenants SET status = 'suspended'",
-        "INSERT INTO tenant_credentials (tenant_id, credential_type, credentials, version)
-         VALUES ('a', 'genesys', '{\"clientId\": \"c\"}', 7)",
+        &insert,
         "UPDATE tenant_credentials SET version = version",
-        "UPDATE tenant_credentials SET credentials = '{\"clientId\": \"d\"}'",
+        // Wrapped by another key it is the same value.
+        &format!("UPDATE tenant_credentials SET key_id = 'another', wrapped_key = {empty}"),
+        &format!("UPDATE tenant_credentials SET {update}"),
         "DELETE FROM tenants WHERE id = 'b'",
     ] {
         bed.by_hand(statement).await.unwrap();
@@ -132,12 +138,11 @@ pub(super) async fn a_row_that_cannot_be_read_is_an_error_of_its_own(bed: &Bed) 
 pub(super) async fn a_number_that_would_be_rounded_is_not_revealed(bed: &Bed) {
     bed.create("a", "1", "i1").await;
     bed.set("a", CredentialType::Genesys, json!({"clientId": "c"})).await;
-    let credentials = "{\"clientId\": \"c\", \"n\": 12345678901234567890123}";
-    bed.by_hand(&format!("UPDATE tenant_credentials SET credentials = '{credentials}'"))
-        .await
-        .unwrap();
+    let row = Row { tenant: "a", kind: CredentialType::Genesys, version: 1 };
+    let credentials = r#"{"clientId": "c", "n": 12345678901234567890123}"#;
+    bed.by_hand(&bed.update_sealed(row, credentials).await).await.unwrap();
     let found = bed.store.credentials(&tenant_id("a"), CredentialType::Genesys).await;
-    let corrupt = matches!(found, Err(StoreError::Corrupt("tenant_credentials.credentials")));
+    let corrupt = matches!(found, Err(StoreError::Corrupt("tenant_credentials.sealed")));
     assert!(corrupt, "{found:?}");
 }
 
@@ -167,13 +172,22 @@ pub(super) async fn what_the_service_would_refuse_the_schema_refuses(bed: &Bed) 
         let update = format!("UPDATE tenants SET {assignment}");
         assert!(bed.by_hand(&update).await.is_err(), "{assignment}");
     }
-    for values in ["'sip', '{}', 1", "'genesys', '[]', 1", "'genesys', '{}', 0"] {
-        let insert = format!(
-            "INSERT INTO tenant_credentials (tenant_id, credential_type, credentials, version)
-             VALUES ('a', {values})"
-        );
-        assert!(bed.by_hand(&insert).await.is_err(), "{values}");
+    let sealed = bed.literal()(b"sealed");
+    let insert = |values: &str| {
+        format!("INSERT INTO tenant_credentials {COLUMNS} VALUES ('a', {values}, {sealed})")
+    };
+    let parts = format!("{sealed}, 'key'");
+    for values in [
+        &format!("'sip', 'i', 1, {parts}"),
+        &format!("'genesys', 'i', 0, {parts}"),
+        "'genesys', 'i', 1, NULL, 'key'",
+        &format!("'genesys', 'i', 1, {sealed}, NULL"),
+    ] {
+        assert!(bed.by_hand(&insert(values)).await.is_err(), "{values}");
     }
+    bed.by_hand(&insert(&format!("'genesys', 'i', 1, {parts}"))).await.unwrap();
+    let plain = "UPDATE tenant_credentials SET credentials = '{}'";
+    assert!(bed.by_hand(plain).await.is_err(), "sealed and plain at once");
     // The longest that are valid.
     let (id, digits, visible) = ("x".repeat(50), "1".repeat(32), "~".repeat(128));
     bed.create(&id, &digits, &visible).await;

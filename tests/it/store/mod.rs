@@ -9,6 +9,7 @@ mod numbers;
 mod postgres;
 mod postgres_log;
 mod replicas;
+mod sealing;
 mod sqlite;
 mod tenants;
 
@@ -74,6 +75,13 @@ conformance! {
     replicas:
         a_replica_comes_renews_and_goes,
         only_a_row_that_stands_still_is_buried;
+    sealing:
+        what_is_moved_does_not_open,
+        a_tenant_made_anew_is_another_one,
+        each_way_to_refuse_has_its_reason,
+        no_table_holds_a_secret,
+        plaintext_of_before_is_sealed,
+        replicas_may_seal_at_once;
     migrate:
         migrating_again_changes_nothing,
         replicas_may_migrate_at_once,

@@ -8,6 +8,7 @@ use tenant_service::domain::{ChangeKind, CredentialType, Credentials, Edit, Tena
 use tenant_service::store::{CredentialStore, MigrateError, Postgres, Store, StoreError, Tenants};
 
 use super::bed::{Backend, Bed, lines, new_tenant, tenant_id};
+use crate::harness::keyring::keyring;
 use crate::harness::{self, Database, eventually};
 
 fn database(bed: &Bed) -> &Database {
@@ -45,7 +46,7 @@ async fn a_session_that_replays_is_logged_and_leaves_no_secret() {
         .execute_as_admin(
             "SET session_replication_role = replica; \
              UPDATE tenants SET phone_number_id = '2'; \
-             UPDATE tenant_credentials SET credentials = '{\"clientId\": \"d\"}'; \
+             UPDATE tenant_credentials SET sealed = ''; \
              DELETE FROM tenants; TRUNCATE tenant_credentials",
         )
         .await;
@@ -155,24 +156,23 @@ async fn the_victim_of_a_deadlock_is_told_and_has_written_nothing() {
 async fn an_error_never_holds_what_was_sent() {
     let bed = Bed::postgres().await;
     bed.create("a", "1", "i1").await;
-    // A character that JSON has and jsonb has not: the server's answer quotes the object.
-    let value = json!({"access_token": "hunter2\0", "a": "hunter2"});
-    // Past the checks of ours, which would refuse it.
-    let credentials = Credentials::from_stored(value.as_object().unwrap().clone());
-    let (store, id, whatsapp) = (&bed.store, tenant_id("a"), CredentialType::Whatsapp);
-    let refused = store.set_credentials(&id, whatsapp, &credentials, None).await.unwrap_err();
+    let check = "ALTER TABLE tenants ADD CONSTRAINT tenants_no_such CHECK (name !~ 'hunter2')";
+    bed.by_hand(check).await.unwrap();
+    // The server's answer quotes the whole row.
+    let refused = bed.store.create_tenant(&new_tenant("hunter2", "2", "i2")).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unexpected(_)), "{refused:?}");
     assert!(!format!("{refused:?} {refused:#}").contains("hunter2"), "{refused:?}");
     // And it is of the schema's making, not of ours, that there is an error at all.
-    assert!(format!("{refused:?}").contains("SQLSTATE 22P05"), "{refused:?}");
+    assert!(format!("{refused:?}").contains("SQLSTATE 23514"), "{refused:?}");
 }
 
 #[tokio::test]
 async fn a_password_is_never_shown() {
     let url = SecretString::from("postgres://svc:hunter2@localhost:1/db");
-    let store = Postgres::connect(&url, 1).unwrap();
+    let store = Postgres::connect(&url, keyring(), 1).unwrap();
     assert!(!format!("{store:?}").contains("hunter2"));
-    let refused = Postgres::connect(&SecretString::from("postgres://svc:hunter2@:x/"), 1);
+    let refused =
+        Postgres::connect(&SecretString::from("postgres://svc:hunter2@:x/"), keyring(), 1);
     assert!(!format!("{refused:?}").contains("hunter2"));
     assert!(refused.is_err());
 }
@@ -182,7 +182,7 @@ async fn a_server_that_is_away_is_an_error_in_time_and_comes_back_unnoticed() {
     let server = harness::Postgres::own_cluster().await;
     let database = server.database().await;
     let url = SecretString::from(database.url.as_str());
-    let store = Postgres::connect(&url, 4).unwrap();
+    let store = Postgres::connect(&url, keyring(), 4).unwrap();
     store.migrate().await.unwrap();
     store.create_tenant(&new_tenant("a", "1", "i1")).await.unwrap();
     // Connections that the restart will kill.
@@ -237,7 +237,8 @@ async fn a_read_only_database_is_not_migrated() {
 async fn an_encoding_that_cannot_hold_every_text_is_refused() {
     for encoding in ["SQL_ASCII", "LATIN1"] {
         let database = harness::Postgres::shared().await.encoded_database(encoding).await;
-        let store = Postgres::connect(&SecretString::from(database.url.as_str()), 1).unwrap();
+        let store =
+            Postgres::connect(&SecretString::from(database.url.as_str()), keyring(), 1).unwrap();
         let refused = store.migrate().await.unwrap_err();
         let named = matches!(&refused, MigrateError::Encoding { found } if found == encoding);
         assert!(named && refused.to_string().contains("UTF8"), "{refused:?}");

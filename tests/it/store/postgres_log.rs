@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::bed::{Backend, Bed};
 use crate::harness;
+use crate::harness::keyring::keyring;
 
 const WRITERS: usize = 12;
 const ROUNDS: usize = 60;
@@ -43,7 +44,8 @@ async fn write(url: String, writer: usize) -> usize {
 async fn each_committed_change_is_read_exactly_once() {
     let server = harness::Postgres::own_cluster().await;
     let database = server.database().await;
-    let store = Postgres::connect(&SecretString::from(database.url.as_str()), 4).unwrap();
+    let store =
+        Postgres::connect(&SecretString::from(database.url.as_str()), keyring(), 4).unwrap();
     store.migrate().await.unwrap();
     let mut cursor = Cursor::starting_at(store.log_head().await.unwrap());
 
@@ -129,7 +131,8 @@ async fn a_transaction_that_commits_between_pages_is_of_the_next_poll() {
 async fn one_replica_prunes_at_a_time_and_never_what_may_be_unread() {
     let server = harness::Postgres::own_cluster().await;
     let database = server.database().await;
-    let store = Postgres::connect(&SecretString::from(database.url.as_str()), 4).unwrap();
+    let store =
+        Postgres::connect(&SecretString::from(database.url.as_str()), keyring(), 4).unwrap();
     store.migrate().await.unwrap();
     let mut open = database.pool().await.begin().await.unwrap();
     sqlx::query("INSERT INTO tenants (id, name) VALUES ('open', 'O')")

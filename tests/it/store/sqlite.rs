@@ -12,6 +12,7 @@ use tenant_service::store::{MigrateError, Sqlite};
 
 use super::bed::{Bed, lines, tenant_id};
 use crate::harness::Scratch;
+use crate::harness::keyring::keyring;
 
 const THEIRS: &str = "CREATE TABLE Tenants (theirs text); INSERT INTO Tenants VALUES ('x')";
 const THEIR_MIGRATIONS: &str =
@@ -36,7 +37,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 async fn is_refused_untouched(folder: &Path, what: &str) -> MigrateError {
     let before = files(folder);
-    let store = Sqlite::at(&folder.join("tenants.db"));
+    let store = Sqlite::at(&folder.join("tenants.db"), keyring());
     let refused = store.migrate().await.unwrap_err();
     assert!(before == files(folder), "{what}: {:?}, {refused}", files(folder).keys());
     refused
@@ -83,7 +84,7 @@ async fn the_files_are_their_owners_alone() {
 
     let scratch = Scratch::new("store");
     let folder = scratch.join("made").join("here");
-    let store = Sqlite::at(&folder.join("tenants.db"));
+    let store = Sqlite::at(&folder.join("tenants.db"), keyring());
     store.migrate().await.unwrap();
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder), 0o700);
