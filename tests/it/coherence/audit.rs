@@ -179,6 +179,10 @@ async fn what_stays_wrong_is_counted_and_evicted() {
     assert_eq!(kinds, ["credentials", "integration", "phone", "phone"]);
 
     // Of itself it would not have found out, and one that does not look does not count.
-    assert_eq!(unaudited.get_json(&by_phone(1)).await["name"], "Tenant 1");
+    let memory = "tenant-service; hit; detail=l1";
+    let name = sees(&unaudited, &by_phone(1), "what it has in memory", |answer| {
+        (answer.cache_status() == memory).then(|| answer.json()["name"].clone())
+    });
+    assert_eq!(name.await, "Tenant 1");
     assert!(!unaudited.metrics().await.has("tenant_coherence_checks_total", &[]));
 }
