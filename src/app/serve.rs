@@ -17,7 +17,7 @@ use crate::config::{Config, Database};
 use crate::feed::{
     Applier, CensusTask, LinkTask, ListenTask, PollTask, Proof, SubscribeTask, prune,
 };
-use crate::http::{self, Front, Names, Tls};
+use crate::http::{self, Front, Names, RateLimit, Tls};
 use crate::service::{Auditor, Service};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{self, CACHE_ENTRIES, FENCED, PROOF_AGE, counter_of, gauge_of};
@@ -117,11 +117,14 @@ async fn answer(
     metrics: PrometheusHandle,
     lifecycle: &mut Lifecycle,
 ) -> anyhow::Result<()> {
+    let proxies = config.http.proxies.clone();
+    let rates = config.http.per_second.map(|rate| RateLimit::new(rate, proxies));
     let state = http::AppState {
         service: service.clone(),
         anonymous: config.http.anonymous,
         names: if config.http.open_by_default { Names::Local } else { Names::Any },
         places: config.http.most_at_once.map(|most| Arc::new(Semaphore::new(most.get().into()))),
+        rates: rates.map(Arc::new),
         metrics,
         limits: http::Limits::with_writes_that_wait(config.feed.staleness_bound),
     };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::Mistakes;
 use super::given::Given;
+use super::networks::Networks;
 use crate::domain::{Scope, Scopes, UnknownScope};
 
 #[derive(Debug, Clone, clap::Args)]
@@ -42,6 +43,17 @@ pub(super) struct Options {
     /// limit
     #[arg(long, env = "MAX_CONCURRENT_REQUESTS", default_value = "0", value_name = "NUMBER")]
     max_concurrent_requests: Given,
+
+    /// How many requests a second one client address may send, and as many at once after a pause;
+    /// those beyond are answered with 429. Probes, metrics and documentation don't count. 0 sets no
+    /// limit
+    #[arg(long, env = "RATE_LIMIT_PER_SECOND", default_value = "0", value_name = "NUMBER")]
+    rate_limit_per_second: Given,
+
+    /// Addresses and networks (10.0.0.0/8), separated by commas, of the proxies whose
+    /// X-Forwarded-For says who the client is
+    #[arg(long, env = "TRUSTED_PROXIES", value_name = "NETWORKS")]
+    trusted_proxies: Option<Given>,
 }
 
 /// Where the service listens, and what callers without a token may do.
@@ -57,6 +69,10 @@ pub struct Http {
     pub tls: Option<TlsFiles>,
     /// How many requests are worked on at a time, if that is limited.
     pub most_at_once: Option<NonZeroU16>,
+    /// How many requests a second a client may send, if that is limited.
+    pub per_second: Option<NonZeroU16>,
+    /// The proxies that say who the client is.
+    pub proxies: Networks,
 }
 
 /// A certificate and its key.
@@ -68,6 +84,7 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+const NETWORKS: &str = "must be IP addresses and networks separated by commas, such as 10.0.0.0/8";
 const HOST_ACCEPTS: &str = "must be an IP address such as 127.0.0.1 or 0.0.0.0, or localhost";
 
 impl Options {
@@ -98,9 +115,15 @@ impl Options {
         let tls = tls_files(self.tls_cert_file, self.tls_key_file, mistakes);
         let most = &self.max_concurrent_requests;
         let most = mistakes.number("MAX_CONCURRENT_REQUESTS", most, "a whole number", 0..=u16::MAX);
-        let most_at_once = NonZeroU16::new(most?);
-        let address = SocketAddr::new(host?, port?);
-        Some(Http { address, anonymous: anonymous?, open_by_default, tls, most_at_once })
+        let rate = &self.rate_limit_per_second;
+        let rate = mistakes.number("RATE_LIMIT_PER_SECOND", rate, "a whole number", 0..=u16::MAX);
+        let proxies = self.trusted_proxies.map_or(Some(Networks::default()), |given| {
+            mistakes.parsed("TRUSTED_PROXIES", &given, NETWORKS, |text| text.parse().ok())
+        });
+        let (most_at_once, per_second) = (NonZeroU16::new(most?), NonZeroU16::new(rate?));
+        let (address, anonymous) = (SocketAddr::new(host?, port?), anonymous?);
+        let proxies = proxies?;
+        Some(Http { address, anonymous, open_by_default, tls, most_at_once, per_second, proxies })
     }
 }
 

@@ -10,6 +10,7 @@
 //! Architecture Invariant: whoever goes the fast way gets the answer that the router would give.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -59,6 +60,14 @@ impl Front {
         let (by_phone, by_integration) = (lookup(BY_PHONE), lookup(BY_INTEGRATION));
         let router = routes(&state);
         Box::leak(Box::new(Self { by_phone, by_integration, router, state }))
+    }
+
+    /// Notes whom a request comes from, where that counts.
+    pub fn receive<B>(&self, request: &mut Request<B>, peer: IpAddr) {
+        if let Some(rates) = &self.state.rates {
+            let client = rates.client(peer, request.headers());
+            request.extensions_mut().insert(client);
+        }
     }
 
     /// Has the router answer a request.

@@ -87,11 +87,12 @@ const COHERENCE: &str = "\
 nothing from their caches any more. `pending`: nobody waited, as was preferred";
 
 /// Problems that are not an operation's own: the name, the status and the description of each.
-const SHARED: [(&str, &str, &str); 7] = [
+const SHARED: [(&str, &str, &str); 8] = [
     ("Unauthorized", "401", "The caller lacks the scope: `unauthorized`"),
     ("RequestTimeout", "408", "The body did not arrive in time: `request_timeout`"),
     ("TooLarge", "413", "The body is larger than 64 KiB: `body_too_large`"),
     ("UnsupportedMediaType", "415", "The body is of another type: `unsupported_media_type`"),
+    ("TooManyRequests", "429", "The client asks more often than it may: `rate_limited`"),
     ("Internal", "500", "A defect of the service: `internal`"),
     (
         "Unavailable",

@@ -22,6 +22,7 @@ use crate::service::ServiceError;
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
 const OVERLOADED: &str = "overloaded";
+const RATE_LIMITED: &str = "rate_limited";
 
 /// An error answer before it knows its request's id, which the middleware adds.
 ///
@@ -142,10 +143,17 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, OVERLOADED, sentence)
     }
 
-    /// Whether the request was not worked on for want of a place.
+    /// 429: the client asks more often than it may.
     #[must_use]
-    pub fn is_overload(&self) -> bool {
-        self.code == OVERLOADED
+    pub fn rate_limited() -> Self {
+        let sentence = "This client sends more requests than it may; try again in a second";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMITED, sentence)
+    }
+
+    /// Whether the request was refused because there are too many.
+    #[must_use]
+    pub fn is_one_too_many(&self) -> bool {
+        [OVERLOADED, RATE_LIMITED].contains(&self.code)
     }
 
     /// 500: a defect of ours, of which callers learn nothing.
@@ -222,7 +230,10 @@ impl IntoResponse for Problem {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let extra = match self.status {
             StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, "Bearer")),
-            StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, "1")),
+            // No rate is less than one a second.
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                Some((RETRY_AFTER, "1"))
+            }
             StatusCode::REQUEST_TIMEOUT => Some((CONNECTION, "close")),
             _ => None,
         };

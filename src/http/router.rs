@@ -16,7 +16,7 @@ use axum::routing::{MethodFilter, MethodRouter};
 use tower::service_fn;
 
 use super::auth::{Access, Caller};
-use super::middleware::Endpoint;
+use super::middleware::{Endpoint, Room};
 use super::problem::{Problem, method_not_allowed};
 use super::routes::{credentials, docs, genesys, health, lookups, metrics, tenants};
 use super::state::Shared;
@@ -141,7 +141,8 @@ pub fn endpoint(route: &'static str, access: Access, state: &Shared) -> &'static
         Access::Needs(scope) if scope.is_to_write() => state.limits.write,
         Access::Needs(_) | Access::Open => state.limits.request,
     };
-    Endpoint::leak(route, access, caller, state.names, state.places.clone(), limit)
+    let room = Room { places: state.places.clone(), rates: state.rates.clone() };
+    Endpoint::leak(route, access, caller, state.names, room, limit)
 }
 
 /// The methods of a path, as `Allow` lists them.

@@ -6,6 +6,7 @@
 
 use std::future::ready;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,13 +46,13 @@ pub async fn serve(
     draining: CancellationToken,
 ) {
     let connections = TaskTracker::new();
-    while let Some(stream) = draining.run_until_cancelled(accept(&listener)).await {
+    while let Some((stream, peer)) = draining.run_until_cancelled(accept(&listener)).await {
         let draining = draining.clone();
         match tls.clone() {
-            None => connections.spawn(converse(stream, front, draining)),
+            None => connections.spawn(converse(stream, peer, front, draining)),
             Some(tls) => connections.spawn(async move {
                 if let Some(stream) = tls.greet(stream, &draining).await {
-                    converse(stream, front, draining).await;
+                    converse(stream, peer, front, draining).await;
                 }
             }),
         };
@@ -62,14 +63,14 @@ pub async fn serve(
 }
 
 /// The next connection. What fails is that connection, or passes.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, IpAddr) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Answers are whole when they are sent; a failure here costs some milliseconds.
                 let _ = stream.set_nodelay(true);
-                return stream;
+                return (stream, peer.ip());
             }
             Err(error)
                 if matches!(
@@ -85,7 +86,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// Answers what comes over a connection, one request after the other.
-async fn converse<S>(stream: S, front: &'static Front, draining: CancellationToken)
+async fn converse<S>(stream: S, peer: IpAddr, front: &'static Front, draining: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -97,9 +98,12 @@ where
         // Bodies are small: to copy one behind its head costs less than a gathering write.
         .writev(false);
     let answering = Arc::new(AtomicBool::new(false));
-    let service = service_fn(|request| match front.at_once(&request) {
-        Some(response) => Either::Left(ready(Ok(response))),
-        None => Either::Right(Answering::new(&answering).until(front.dispatch(request))),
+    let service = service_fn(|mut request| {
+        front.receive(&mut request, peer);
+        match front.at_once(&request) {
+            Some(response) => Either::Left(ready(Ok(response))),
+            None => Either::Right(Answering::new(&answering).until(front.dispatch(request))),
+        }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // How a connection ends is the client's business: whether its request was answered is logged.

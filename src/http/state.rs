@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use super::auth::Names;
+use super::rate::RateLimit;
 use crate::domain::Scopes;
 use crate::service::Service;
 
@@ -20,6 +21,8 @@ pub struct AppState {
     pub names: Names,
     /// Of how many requests may be worked on at a time.
     pub places: Option<Arc<Semaphore>>,
+    /// How often a client may ask.
+    pub rates: Option<Arc<RateLimit>>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// How long things may take.

@@ -39,10 +39,10 @@ pub fn answered<B>(
             )
         };
     }
-    let is_overload = problem.is_some_and(Problem::is_overload);
-    if response.status().is_server_error() && !is_overload {
+    let is_one_too_many = problem.is_some_and(Problem::is_one_too_many);
+    if response.status().is_server_error() && !is_one_too_many {
         line!(error);
-    } else if is_write(method) && !is_overload {
+    } else if is_write(method) && !is_one_too_many {
         line!(info);
     } else {
         line!(debug);

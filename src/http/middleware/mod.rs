@@ -26,6 +26,7 @@ pub use request_id::RequestId;
 use self::meters::Meters;
 use super::auth::{Access, Caller, Names};
 use super::problem::Problem;
+use super::rate::RateLimit;
 use crate::domain::Scope;
 
 /// The header that carries the request's id, in both directions.
@@ -38,10 +39,18 @@ pub struct Endpoint {
     /// The answer to whoever may not call it. Known at start, as long as all callers are the same.
     refusal: Option<Problem>,
     names: Names,
-    /// Each request takes one while it is worked on.
-    places: Option<Arc<Semaphore>>,
+    room: Room,
     limit: Duration,
     meters: Meters,
+}
+
+/// How much may be asked for. Nothing sets a limit by itself.
+#[derive(Clone, Default)]
+pub struct Room {
+    /// Each request takes one while it is worked on.
+    pub places: Option<Arc<Semaphore>>,
+    /// How often a client may ask.
+    pub rates: Option<Arc<RateLimit>>,
 }
 
 impl Endpoint {
@@ -56,16 +65,16 @@ impl Endpoint {
         access: Access,
         caller: Caller,
         names: Names,
-        places: Option<Arc<Semaphore>>,
+        room: Room,
         limit: Duration,
     ) -> &'static Self {
         let refusal = caller.authorize(access).err();
         // What is open to everyone may be called by any name; and a replica that has much to do is to
         // say so when it is probed, not to look as if it were dead.
-        let (names, places) =
-            if access == Access::Open { (Names::Any, None) } else { (names, places) };
+        let (names, room) =
+            if access == Access::Open { (Names::Any, Room::default()) } else { (names, room) };
         let meters = Meters::new(route);
-        Box::leak(Box::new(Self { route, access, refusal, names, places, limit, meters }))
+        Box::leak(Box::new(Self { route, access, refusal, names, room, limit, meters }))
     }
 
     /// Answers a request by its handler, or in its place.
@@ -91,6 +100,7 @@ impl Endpoint {
             request.extensions_mut().insert(id.clone());
         }
         let work = match &self.refusal {
+            _ if !self.admits(&request, began) => Err(Problem::rate_limited()),
             None if self.names.admit(&request) => {
                 self.place().map(|place| (place, handler(request)))
             }
@@ -120,14 +130,26 @@ impl Endpoint {
         let began = Instant::now();
         // A panic is for `answer` to meet again, and to tell.
         let response = std::panic::catch_unwind(AssertUnwindSafe(handler)).ok()??;
+        // Asked last: what is not answered here asks again.
+        if !self.admits(request, began) {
+            return None;
+        }
         let (id, method) = (RequestId::of(request.headers()), request.method().clone());
         let mut pending = Pending { endpoint: self, method, began, id, is_answered: false };
         Some(pending.complete(response))
     }
 
+    /// Whether the client may ask now; where there is no limit it always may.
+    fn admits<B>(&self, request: &http::Request<B>, now: Instant) -> bool {
+        match (&self.room.rates, request.extensions().get()) {
+            (Some(rates), Some(client)) => rates.admits(*client, now),
+            _ => true,
+        }
+    }
+
     /// The right to be worked on; nothing where there is no limit.
     fn place(&self) -> Result<Option<OwnedSemaphorePermit>, Problem> {
-        let Some(places) = &self.places else { return Ok(None) };
+        let Some(places) = &self.room.places else { return Ok(None) };
         Arc::clone(places).try_acquire_owned().map(Some).map_err(|_| Problem::overloaded())
     }
 
@@ -195,7 +217,14 @@ mod tests {
 
     fn endpoint(access: Access, granted: Scopes) -> &'static Endpoint {
         let limit = Duration::from_secs(5);
-        Endpoint::leak("/test", access, Caller::anonymous(granted), Names::Any, None, limit)
+        Endpoint::leak(
+            "/test",
+            access,
+            Caller::anonymous(granted),
+            Names::Any,
+            Room::default(),
+            limit,
+        )
     }
 
     fn request(id: Option<&str>) -> Request {
@@ -236,7 +265,14 @@ mod tests {
     #[tokio::test]
     async fn what_takes_too_long_is_a_504() {
         let caller = Caller::anonymous(Scopes::NONE);
-        let hasty = Endpoint::leak("/test", Access::Open, caller, Names::Any, None, Duration::ZERO);
+        let hasty = Endpoint::leak(
+            "/test",
+            Access::Open,
+            caller,
+            Names::Any,
+            Room::default(),
+            Duration::ZERO,
+        );
         let answer = hasty.answer(request(None), |_| pending::<Response>()).await.unwrap();
         assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
         assert_eq!(problem(answer).await["code"], "timeout");
@@ -246,9 +282,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_there_is_no_place_for_is_refused_but_for_probes() {
-        let places = Some(Arc::new(Semaphore::new(1)));
+        let room = Room { places: Some(Arc::new(Semaphore::new(1))), rates: None };
         let (caller, limit) = (Caller::anonymous(Scopes::ALL), Duration::from_secs(5));
-        let of = |access| Endpoint::leak("/t", access, caller, Names::Any, places.clone(), limit);
+        let of = |access| Endpoint::leak("/t", access, caller, Names::Any, room.clone(), limit);
         let busy = of(Access::Needs(Scope::TenantsRead));
         let run = |_| ready(().into_response());
         let first = busy.answer(request(None), run);

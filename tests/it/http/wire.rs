@@ -270,3 +270,27 @@ async fn whoever_has_enough_to_do_refuses_more_but_not_everything() {
     assert_eq!(statuses(&rest(&mut held).await), [200]);
     replica.get("/tenants").await.expecting(200);
 }
+
+#[tokio::test]
+async fn a_client_has_its_rate_and_is_who_the_proxies_say() {
+    let builder = Replica::builder().env("RATE_LIMIT_PER_SECOND", "2");
+    let replica = builder.env("TRUSTED_PROXIES", "127.0.0.0/8").start().await;
+    let lookup = "/tenants/by-phone/123456789";
+    // By memory and by the router alike.
+    for (path, client) in [(lookup, "192.0.2.1"), ("/tenants", "192.0.2.2")] {
+        let ask = || replica.get(path).header("x-forwarded-for", client);
+        let refused = eventually(SOON, "more was asked than may be", async || {
+            let answer = ask().await;
+            if answer.status == 429 { Ok(answer) } else { Err(answer.status) }
+        })
+        .await;
+        assert_eq!(refused.json()["code"], "rate_limited");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert_eq!(refused.json()["request_id"], refused.header("x-request-id").unwrap());
+    }
+    // Others are served, and probes ask for nothing.
+    replica.get(lookup).header("x-forwarded-for", "192.0.2.3").await.expecting(200);
+    for _ in 0..10 {
+        replica.get("/livez").header("x-forwarded-for", "192.0.2.1").await.expecting(200);
+    }
+}

@@ -6,13 +6,15 @@ use tenant_service::domain::Scope;
 use crate::harness::{Postgres, Redis, Replica, Scratch, run_cli};
 
 /// Every variable but `RUST_LOG`.
-const VARIABLES: [&str; 27] = [
+const VARIABLES: [&str; 29] = [
     "HOST",
     "PORT",
     "ANONYMOUS_SCOPES",
     "TLS_CERT_FILE",
     "TLS_KEY_FILE",
     "MAX_CONCURRENT_REQUESTS",
+    "RATE_LIMIT_PER_SECOND",
+    "TRUSTED_PROXIES",
     "DATABASE_URL",
     "DB_HOST",
     "DB_PORT",
