@@ -16,9 +16,9 @@ use crate::config::VerifyOptions;
 /// (Cache-Status: …; detail=stale) are counted apart.
 ///
 /// Reads the database through connections that can't write, with the keyring of the replicas, and
-/// migrates nothing. The replicas need
-/// to grant a caller without a token lookup:read, tenants:read and credentials:read; with --probe,
-/// tenants:write too. No secret is asked for. What is asked for is cached like for any client.
+/// migrates nothing. The replicas need to grant a caller without a token lookup:read, tenants:read
+/// and credentials:read; with --probe, tenants:write too. No secret is asked for. What is asked for
+/// is cached like for any client.
 ///
 ///   tenant-service verify --replica http://10.0.0.7:3007 --replica http://10.0.0.8:3007
 ///
