@@ -182,7 +182,8 @@ async fn what_stays_wrong_is_counted_and_evicted() {
     let memory = "tenant-service; hit; detail=l1";
     let name = sees(&unaudited, &by_phone(1), "what it has in memory", |answer| {
         (answer.cache_status() == memory).then(|| answer.json()["name"].clone())
-    });
-    assert_eq!(name.await, "Tenant 1");
+    })
+    .await;
+    assert_eq!(name, "Tenant 1");
     assert!(!unaudited.metrics().await.has("tenant_coherence_checks_total", &[]));
 }
