@@ -11,7 +11,7 @@ use super::bare::{self, Canned};
 use crate::harness::cli::BINARY;
 use crate::harness::guard::Stop;
 use crate::harness::process::Process;
-use crate::harness::{Database, Postgres, Redis, Scratch, Watch};
+use crate::harness::{Database, Postgres, Redis, Scratch, Watch, keyring};
 
 const START: Duration = Duration::from_secs(30);
 /// What `/proc` counts processor time in: hundredths of a second on every Linux.
@@ -55,6 +55,7 @@ impl Server {
         if let Backing::Servers(servers) = backing {
             let (database, redis) = &**servers;
             command.env("DATABASE_URL", &database.url).env("REDIS_URL", redis.url());
+            command.env("KEYRING_FILE", keyring::file());
         }
         Self::start("tenant-service", command, workers).await
     }
