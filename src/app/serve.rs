@@ -18,7 +18,7 @@ use crate::feed::{
     Applier, CensusTask, LinkTask, ListenTask, PollTask, Proof, SubscribeTask, prune,
 };
 use crate::http::{self, Front, Names, RateLimit, Tls};
-use crate::service::{Auditor, Service};
+use crate::service::{Auditor, Service, destroy_deleted};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{self, CACHE_ENTRIES, FENCED, PROOF_AGE, counter_of, gauge_of};
 
@@ -78,6 +78,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     lifecycle.supervise("census", |stop| census.run(stop));
     let (pruned, retention) = (Arc::clone(&store), config.feed.retention);
     lifecycle.supervise("prune", |stop| prune(pruned, retention, stop));
+    let (destroyed, kept) = (Arc::clone(&store), config.retention);
+    lifecycle.supervise("destruction", |stop| destroy_deleted(destroyed, kept, stop));
     let watched = service.clone();
     lifecycle.supervise("watch of the database", |stop| watched.watch_store(stop));
     if let Some(rate) = config.cache.audit_rate {

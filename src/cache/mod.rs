@@ -26,4 +26,4 @@ pub use sample::Sample;
 pub use serving::Serving;
 pub use stats::EvictedBy;
 pub use tiered::{Found, LoadError, Standing, Tiered, Ttl, Via};
-pub use value::{CredentialViews, Document, LookupBody, TenantBody};
+pub use value::{CredentialViews, Document, LookupBody, TenantBody, secret_text};

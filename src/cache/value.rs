@@ -5,14 +5,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use crate::domain::{CredentialType, Credentials, Lookup, MetaView, Tenant, mask_credentials};
+use crate::domain::{
+    CredentialType, Credentials, Lookup, MetaView, Tenant, mask_credentials, version_tag,
+};
 
 /// A JSON document and the entity tag of this revision of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     /// The body.
     pub body: Bytes,
-    /// The strong entity tag, quotes included: the tenant's revision.
+    /// The strong entity tag, quotes included: the tenant's revision, or the credential's generation
+    /// and version.
     pub etag: Bytes,
 }
 
@@ -20,9 +23,16 @@ impl Document {
     /// A body of this revision.
     #[must_use]
     pub fn new(body: Vec<u8>, revision: i64) -> Self {
+        Self::tagged(body, &revision.to_string())
+    }
+
+    fn tagged(mut body: Vec<u8>, tag: &str) -> Self {
         let end = body.len();
+        for part in ["\"", tag, "\""] {
+            body.extend_from_slice(part.as_bytes());
+        }
         // One allocation for both.
-        let mut body = exact([body, format!("\"{revision}\"").into_bytes()].concat());
+        let mut body = exact(body);
         let etag = body.split_off(end);
         Self { body, etag }
     }
@@ -122,28 +132,33 @@ pub struct CredentialViews {
     pub meta: Option<Bytes>,
     /// The summary, of genesys credentials.
     pub genesys: Option<Bytes>,
+    /// The strong entity tag of all of them, quotes included.
+    pub etag: Bytes,
     /// The credential's own counter.
     pub version: i64,
 }
 
 impl CredentialViews {
-    /// The views of this version of credentials.
+    /// The views of this version of credentials, of this generation.
     ///
     /// # Errors
     /// The object can't be serialised, which no stored object causes.
     pub fn of(
         kind: CredentialType,
         credentials: &Credentials,
-        version: i64,
+        (generation, version): (&str, i64),
     ) -> serde_json::Result<Self> {
         let masked = mask_credentials(kind, credentials);
         let genesys = (kind == CredentialType::Genesys).then(|| genesys_summary(&masked));
         let meta = (kind == CredentialType::Whatsapp).then(|| MetaView::of(credentials));
+        let tag = version_tag(generation, version);
+        let Document { body, etag } = Document::tagged(serde_json::to_vec(&masked)?, &tag);
         Ok(Self {
             full: Bytes::from_owner(secret_text(credentials.reveal())?),
             meta: meta.map(|view| secret_text(&view).map(Bytes::from_owner)).transpose()?,
             genesys: genesys.map(|view| serde_json::to_vec(&view).map(exact)).transpose()?,
-            masked: exact(serde_json::to_vec(&masked)?),
+            masked: body,
+            etag,
             version,
         })
     }
@@ -153,7 +168,7 @@ impl CredentialViews {
     pub fn weight(&self) -> usize {
         const OVERHEAD: usize = 320;
         let optional = |view: &Option<Bytes>| view.as_ref().map_or(0, Bytes::len);
-        let text = self.masked.len() + self.full.len();
+        let text = self.masked.len() + self.full.len() + self.etag.len();
         text + optional(&self.meta) + optional(&self.genesys) + OVERHEAD
     }
 }
@@ -171,7 +186,10 @@ fn exact(bytes: Vec<u8>) -> Bytes {
 
 /// JSON that is overwritten when the last view of it is dropped. Measured first, for a buffer that
 /// grows leaves copies of its beginning behind.
-fn secret_text(value: &impl Serialize) -> serde_json::Result<Zeroizing<Vec<u8>>> {
+///
+/// # Errors
+/// The value can't be serialised, which none that was stored causes.
+pub fn secret_text(value: &impl Serialize) -> serde_json::Result<Zeroizing<Vec<u8>>> {
     let mut length = Length(0);
     serde_json::to_writer(&mut length, value)?;
     let mut text = Zeroizing::new(Vec::with_capacity(length.0));
@@ -213,7 +231,8 @@ mod tests {
     fn debug_shows_no_view_of_credentials() {
         let value = json!({"clientId": "hunter2", "clientSecret": "hunter2"});
         let credentials = Credentials::new(CredentialType::Genesys, value).unwrap();
-        let views = CredentialViews::of(CredentialType::Genesys, &credentials, 7).unwrap();
+        let views = CredentialViews::of(CredentialType::Genesys, &credentials, ("g", 7)).unwrap();
+        assert_eq!(views.etag, "\"g.7\"");
         assert_eq!(format!("{views:?}"), "CredentialViews { version: 7, .. }");
     }
 }

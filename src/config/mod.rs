@@ -13,6 +13,7 @@ mod http;
 mod keyring;
 mod networks;
 mod redis;
+mod retention;
 mod telemetry;
 mod verify;
 
@@ -44,6 +45,8 @@ pub struct ServeOptions {
     cache: cache::Options,
     #[command(flatten)]
     feed: feed::Options,
+    #[command(flatten)]
+    retention: retention::Options,
     #[command(flatten)]
     telemetry: telemetry::Options,
 }
@@ -115,6 +118,8 @@ pub struct Config {
     pub cache: Cache,
     /// How changes are learned of.
     pub feed: Feed,
+    /// How long deleted credentials are kept.
+    pub retention: Duration,
     /// What it tells of itself.
     pub telemetry: Telemetry,
 }
@@ -131,6 +136,7 @@ impl ServeOptions {
         let http = self.http.validate(&mut mistakes);
         let cache = self.cache.validate(&mut mistakes);
         let feed = self.feed.validate(&mut mistakes);
+        let retention = self.retention.validate(&mut mistakes);
         let telemetry = self.telemetry.validate(&mut mistakes);
         let whole = || {
             Some(Config {
@@ -140,6 +146,7 @@ impl ServeOptions {
                 redis,
                 cache: cache?,
                 feed: feed?,
+                retention: retention?,
                 telemetry: telemetry?,
             })
         };

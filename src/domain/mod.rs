@@ -9,11 +9,13 @@ mod credential;
 mod ids;
 mod mask;
 mod number;
+mod precondition;
 mod region;
 mod scope;
 mod settings;
 mod tenant;
 mod text;
+mod version;
 
 pub use cache_key::{CacheKey, KeyKind};
 pub use change::{Change, ChangeKind};
@@ -21,11 +23,13 @@ pub use credential::{CredentialType, Credentials, MetaView};
 pub use ids::{IntegrationId, PhoneNumberId, TenantId};
 pub use mask::{MASK, mask_credentials, mask_text};
 pub use number::keeps_digits;
+pub use precondition::{NamedTag, Precondition, Tags, version_tag};
 pub use region::{REGIONS, Region};
 pub use scope::{Scope, Scopes, UnknownScope};
 pub use settings::{SETTINGS_DEPTH, SETTINGS_LIMIT, Settings};
 pub use tenant::{Edit, Lookup, NewTenant, Status, Tenant, TenantPatch};
 pub use text::{Email, Name, ShortText, storable};
+pub use version::{NoVersion, Version, VersionInfo, VersionState};
 
 /// A value from outside that cannot be accepted.
 ///

@@ -17,7 +17,7 @@ use utoipa::openapi::{Components, Content, Object, Ref, RefOr, Required};
 use super::auth::Access;
 use super::problem::MEDIA_TYPE;
 use super::router::operations;
-use super::routes::{credentials, docs, genesys, health, lookups, metrics, tenants};
+use super::routes::{credentials, docs, genesys, health, lookups, metrics, tenants, versions};
 use super::schema;
 use crate::domain::Scope;
 
@@ -34,6 +34,13 @@ use crate::domain::Scope;
         credentials::full,
         genesys::get,
         genesys::set,
+        versions::list,
+        versions::get,
+        versions::roll_back,
+        versions::delete,
+        versions::undelete,
+        versions::destroy_one,
+        versions::destroy_all,
         tenants::list,
         tenants::create,
         tenants::get,
@@ -50,6 +57,7 @@ use crate::domain::Scope;
     tags(
         (name = "Lookups", description = "Whose is this? Answered from memory."),
         (name = "Credentials", description = "With which secret do I act for them? Masked, unless the scope for secrets is there."),
+        (name = "Versions", description = "What they were: the ways back, and away for good."),
         (name = "Tenants", description = "Organisations with a phone number and a Genesys integration."),
         (name = "Operation", description = "For load balancers, orchestrators and Prometheus."),
         (name = "Documentation", description = "What you are reading."),
@@ -69,6 +77,10 @@ A write is answered when no replica serves what was before it any more: about a 
 without). \
 `Cache-Status` (RFC 9211) says where an answer comes from; `ETag` and `If-None-Match` save its body.
 
+**Conditions.** A write with `If-Match` is made only if the tag names what is there, and one with \
+`If-None-Match: *` only if nothing is; otherwise it is a 412, whose `ETag` names what is there. Tags of \
+credentials are `\"generation.version\"`: one that was deleted and made anew never has an old tag.
+
 **Errors.** Problems as of RFC 9457, with a stable `code`, and the sentence under `error` as well. \
 They never repeat a value that was sent. A request that is refused has changed nothing. What cannot \
 be read as an HTTP/1 request at all has a bare 400, 414 or 431 for an answer, without a body, and ends \
@@ -80,6 +92,10 @@ Every answer carries it.
 
 **Scopes.** Each operation names the one that it needs. What callers without a token may do is the \
 operator's decision (`ANONYMOUS_SCOPES`).";
+
+/// What the condition of a write is compared with.
+const OF_TENANT: &str = "of the tenant: its revision, as in look-ups";
+const OF_CREDENTIALS: &str = "of the credentials: their generation and version";
 
 /// What the header of a write says.
 const COHERENCE: &str = "\
@@ -117,7 +133,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         let path = document.paths.paths.get_mut(operation.path);
         let written = path.and_then(|path| of_method(path, &operation.method));
         if let (Some(written), Access::Needs(scope)) = (written, operation.access) {
-            complete(written, scope);
+            complete(written, operation.path, scope);
         }
     }
     document
@@ -129,14 +145,14 @@ fn problem(description: &str) -> Response {
 }
 
 /// Adds the scope, the problems that this operation shares with others, and what its path accepts.
-fn complete(operation: &mut Operation, scope: Scope) {
-    exact::parameters(operation);
+fn complete(operation: &mut Operation, path: &str, scope: Scope) {
     let text = operation.description.take().unwrap_or_default();
     let separator = if text.is_empty() { "" } else { "\n\n" };
     operation.description = Some(format!("{text}{separator}Needs the scope `{scope}`."));
     if scope.is_to_write() {
-        complete_write(operation);
+        complete_write(operation, path);
     }
+    exact::parameters(operation);
     let has_body = operation.request_body.is_some();
     for (name, status, _) in SHARED {
         if has_body || !matches!(status, "408" | "413" | "415") {
@@ -146,17 +162,27 @@ fn complete(operation: &mut Operation, scope: Scope) {
     }
 }
 
-/// Adds how a write is acknowledged.
-fn complete_write(operation: &mut Operation) {
+/// Adds how a write is acknowledged, and its condition.
+fn complete_write(operation: &mut Operation, path: &str) {
     let text = || Object::with_type(Type::String);
-    let prefer = ParameterBuilder::new()
-        .name("Prefer")
-        .parameter_in(ParameterIn::Header)
-        .required(Required::False)
-        .description(Some("`respond-async`: answer before the other replicas have applied it"))
-        .schema(Some(text()))
-        .build();
-    operation.parameters.get_or_insert_default().push(prefer.into());
+    let header = |name: &str, description: String, schema: Object| {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(description))
+            .schema(Some(schema))
+            .build()
+    };
+    let whose = if path.contains("/credentials") { OF_CREDENTIALS } else { OF_TENANT };
+    let hurried = "`respond-async`: answer before the other replicas have applied it".to_owned();
+    let present = format!("Only if one of these is there, or anything (`*`): entity tags {whose}");
+    let absent = format!("Only if none of these is there, or nothing (`*`): entity tags {whose}");
+    operation.parameters.get_or_insert_default().extend([
+        header("Prefer", hurried, text()).into(),
+        header("If-Match", present, exact::tags()).into(),
+        header("If-None-Match", absent, exact::tags()).into(),
+    ]);
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response
             && status.starts_with('2')
@@ -164,7 +190,18 @@ fn complete_write(operation: &mut Operation) {
             let coherence = HeaderBuilder::new().schema(Some(text())).description(Some(COHERENCE));
             response.headers.insert("Coherence".to_owned(), coherence.build().into());
         }
+        if let RefOr::T(response) = response
+            && status == "400"
+        {
+            let or = "; or the condition is malformed: `invalid_precondition`";
+            response.description.push_str(or);
+        }
     }
+    let current =
+        HeaderBuilder::new().schema(Some(text())).description(Some("What is there, if anything"));
+    let mut failed = problem("The condition does not hold: `precondition_failed`");
+    failed.headers.insert("ETag".to_owned(), current.build().into());
+    operation.responses.responses.insert("412".to_owned(), failed.into());
 }
 
 fn of_method<'p>(path: &'p mut PathItem, method: &Method) -> Option<&'p mut Operation> {

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::domain::{CredentialType, Invalid, Scope};
+use crate::domain::{CredentialType, Invalid, NoVersion, Scope};
 use crate::service::ServiceError;
 
 /// The media type of a problem.
@@ -33,6 +33,8 @@ pub struct Problem {
     status: StatusCode,
     code: &'static str,
     sentence: Cow<'static, str>,
+    /// The entity tag of what is there, quotes included, for whoever has named another one.
+    etag: Option<HeaderValue>,
     /// For the log, which has it beside the request's id.
     cause: Option<Arc<str>>,
 }
@@ -51,7 +53,7 @@ struct Document<'a> {
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, sentence: sentence.into(), cause: None }
+        Self { status, code, sentence: sentence.into(), etag: None, cause: None }
     }
 
     /// 400 with a code of its own.
@@ -99,6 +101,26 @@ impl Problem {
             CredentialType::Genesys => "genesys credentials not found for this tenant",
         };
         Self::new(StatusCode::NOT_FOUND, "credentials_not_found", sentence)
+    }
+
+    /// 404: no such version, no such tenant, or one that is suspended: callers can't tell.
+    #[must_use]
+    pub fn version_not_found() -> Self {
+        let sentence = "These credentials have no such version";
+        Self::new(StatusCode::NOT_FOUND, "version_not_found", sentence)
+    }
+
+    /// 412: what is there is not what the caller has named. The entity tag, without its quotes, is that
+    /// of what is there.
+    #[must_use]
+    pub fn precondition_failed(current: Option<&str>) -> Self {
+        let sentence = match current {
+            Some(_) => "The condition does not hold: ETag names what is there now",
+            None => "The condition does not hold: there is nothing",
+        };
+        let etag = current.and_then(|tag| HeaderValue::try_from(format!("\"{tag}\"")).ok());
+        let problem = Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", sentence);
+        Self { etag, ..problem }
     }
 
     /// 405: the path is ours, the method is not. The answer's `Allow` names those that are.
@@ -240,6 +262,9 @@ impl IntoResponse for Problem {
         if let Some((name, value)) = extra {
             headers.insert(name, HeaderValue::from_static(value));
         }
+        if let Some(etag) = &self.etag {
+            headers.insert(ETAG, etag.clone());
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -262,6 +287,28 @@ impl From<Invalid> for Problem {
     }
 }
 
+impl From<NoVersion> for Problem {
+    fn from(why: NoVersion) -> Self {
+        match why {
+            NoVersion::OfType(kind) => Self::credentials_not_found(kind),
+            NoVersion::Unknown => Self::version_not_found(),
+            NoVersion::Deleted => {
+                let sentence = "The version is of credentials that were deleted; they come back as a \
+                                whole, or not at all";
+                Self::new(StatusCode::CONFLICT, "version_deleted", sentence)
+            }
+            NoVersion::Destroyed => {
+                let sentence = "The version is destroyed: nothing is left of it but that it was";
+                Self::new(StatusCode::GONE, "version_destroyed", sentence)
+            }
+            NoVersion::Present(_) => {
+                let sentence = "The credentials are not deleted";
+                Self::new(StatusCode::CONFLICT, "credentials_not_deleted", sentence)
+            }
+        }
+    }
+}
+
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         match error {
@@ -275,6 +322,10 @@ impl From<ServiceError> for Problem {
                 Self::new(StatusCode::CONFLICT, "conflict", sentence)
             }
             ServiceError::Invalid(invalid) => invalid.into(),
+            ServiceError::PreconditionFailed { current } => {
+                Self::precondition_failed(current.as_deref())
+            }
+            ServiceError::NoVersion(why) => why.into(),
             ServiceError::Internal(cause) => Self::internal(None).because(cause),
         }
     }
@@ -307,7 +358,19 @@ mod tests {
 
     #[test]
     fn every_error_of_the_service_has_its_status() {
+        let failed = |current: Option<&str>| ServiceError::PreconditionFailed {
+            current: current.map(str::to_owned),
+        };
+        let none = |why| ServiceError::NoVersion(why);
+        let kind = CredentialType::Genesys;
         for (error, status, code) in [
+            (failed(None), 412, "precondition_failed"),
+            (failed(Some("g.1")), 412, "precondition_failed"),
+            (none(NoVersion::OfType(kind)), 404, "credentials_not_found"),
+            (none(NoVersion::Unknown), 404, "version_not_found"),
+            (none(NoVersion::Deleted), 409, "version_deleted"),
+            (none(NoVersion::Destroyed), 410, "version_destroyed"),
+            (none(NoVersion::Present(kind)), 409, "credentials_not_deleted"),
             (ServiceError::Unavailable("hunter2".into()), 503, "unavailable"),
             (ServiceError::Conflict("phone_number_id"), 409, "conflict"),
             (ServiceError::Invalid(Invalid::new("settings", "too large")), 400, "invalid_value"),
@@ -345,6 +408,8 @@ mod tests {
         assert_eq!(header(unavailable.into(), RETRY_AFTER).unwrap(), "1");
         assert_eq!(header(Problem::slow_body(), CONNECTION).unwrap(), "close");
         assert_eq!(header(Problem::not_found(), CACHE_CONTROL).unwrap(), "no-store");
+        assert_eq!(header(Problem::precondition_failed(Some("g.1")), ETAG).unwrap(), "\"g.1\"");
+        assert_eq!(header(Problem::precondition_failed(None), ETAG), None);
         let allow = method_not_allowed(HeaderValue::from_static("GET, HEAD"));
         assert_eq!(allow.headers()[ALLOW], "GET, HEAD");
     }

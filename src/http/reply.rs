@@ -81,10 +81,7 @@ pub fn document(document: Document, via: Via, known: &IfNoneMatch) -> Reply {
     if via != Via::L1 {
         label(&mut headers, via);
     }
-    // An entity tag is made of digits and quotes, which a header can hold.
-    if let Ok(tag) = HeaderValue::from_maybe_shared(etag) {
-        headers.insert(ETAG, tag);
-    }
+    tag(&mut headers, etag);
     if is_known {
         headers.remove(CONTENT_TYPE);
         return with(StatusCode::NOT_MODIFIED, Bytes::new(), headers);
@@ -92,18 +89,38 @@ pub fn document(document: Document, via: Via, known: &IfNoneMatch) -> Reply {
     with(StatusCode::OK, body, headers)
 }
 
-/// JSON out of a cache, to be asked for again each time.
-pub fn revalidated(body: Bytes, via: Via) -> Reply {
-    let mut headers = sourced(via, REVALIDATE);
+/// JSON with secrets in it, to be kept nowhere.
+pub fn secret(Document { body, etag }: Document, via: Via) -> Reply {
+    let mut headers = sourced(via, NO_STORE);
     headers.insert(CONTENT_TYPE, JSON);
+    tag(&mut headers, etag);
     with(StatusCode::OK, body, headers)
 }
 
-/// JSON with secrets in it, to be kept nowhere.
-pub fn secret(body: Bytes, via: Via) -> Reply {
+/// 304 to whoever has these secrets already: nothing of them is shown.
+pub fn same_secret(etag: Bytes, via: Via) -> Reply {
     let mut headers = sourced(via, NO_STORE);
-    headers.insert(CONTENT_TYPE, JSON);
-    with(StatusCode::OK, body, headers)
+    tag(&mut headers, etag);
+    with(StatusCode::NOT_MODIFIED, Bytes::new(), headers)
+}
+
+/// The same as [`secret`], straight out of the database.
+pub fn revealed(body: Bytes, tag: &str) -> axum::response::Response {
+    let headers = [(CONTENT_TYPE, JSON), (CACHE_CONTROL, NO_STORE)];
+    tagged((headers, body).into_response(), tag)
+}
+
+/// Adds an entity tag, whose quotes are still to come.
+pub fn tagged(mut response: axum::response::Response, opaque: &str) -> axum::response::Response {
+    tag(response.headers_mut(), format!("\"{opaque}\"").into());
+    response
+}
+
+/// One that no header can hold (its row was written by hand) is left out.
+fn tag(headers: &mut HeaderMap, etag: Bytes) {
+    if let Ok(etag) = HeaderValue::from_maybe_shared(etag) {
+        headers.insert(ETAG, etag);
+    }
 }
 
 /// What a write may be counted on for: see the API's document.
@@ -169,11 +186,10 @@ mod tests {
             (Via::Bypass, "tenant-service; fwd=bypass; detail=fenced"),
             (Via::Stale(Duration::from_millis(7_900)), "tenant-service; hit; detail=stale"),
         ] {
-            let body = || Bytes::from_static(b"{}");
             let answers = [
                 document(sample(), via, &IfNoneMatch::default()),
-                revalidated(body(), via),
-                secret(body(), via),
+                secret(sample(), via),
+                same_secret(sample().etag, via),
                 absent(Problem::tenant_not_found(), via),
             ];
             for answer in answers {
@@ -182,7 +198,9 @@ mod tests {
                 assert_eq!(answer.headers().get(AGE).map(|age| age.to_str().unwrap()), age);
             }
         }
-        let body = Bytes::from_static(b"{}");
-        assert_eq!(secret(body, Via::L1).headers()[CACHE_CONTROL], "no-store");
+        for answer in [secret(sample(), Via::L1), same_secret(sample().etag, Via::L1)] {
+            assert_eq!(answer.headers()[CACHE_CONTROL], "no-store");
+            assert_eq!(answer.headers()[ETAG], "\"7\"");
+        }
     }
 }

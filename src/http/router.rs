@@ -18,7 +18,7 @@ use tower::service_fn;
 use super::auth::{Access, Caller};
 use super::middleware::{Endpoint, Room};
 use super::problem::{Problem, method_not_allowed};
-use super::routes::{credentials, docs, genesys, health, lookups, metrics, tenants};
+use super::routes::{credentials, docs, genesys, health, lookups, metrics, tenants, versions};
 use super::state::Shared;
 use crate::domain::Scope;
 
@@ -67,7 +67,7 @@ impl Operation {
 #[rustfmt::skip] // A table: one line an operation.
 pub fn operations() -> Vec<Operation> {
     use Access::{Needs, Open};
-    use Scope::{CredentialsRead, CredentialsReveal, CredentialsWrite, LookupRead, TenantsRead, TenantsWrite};
+    use Scope::{CredentialsDestroy, CredentialsRead, CredentialsReveal, CredentialsWrite, LookupRead, TenantsRead, TenantsWrite};
     vec![
         Operation::new(Method::GET, "/api/tenants/by-phone/{phone_number_id}", Needs(LookupRead), lookups::by_phone),
         Operation::new(Method::GET, "/api/tenants/by-integration/{genesys_integration_id}", Needs(LookupRead), lookups::by_integration),
@@ -76,6 +76,13 @@ pub fn operations() -> Vec<Operation> {
         Operation::new(Method::POST, "/api/tenants/{id}/credentials", Needs(CredentialsWrite), credentials::store),
         Operation::new(Method::GET, "/api/tenants/{id}/credentials/meta", Needs(CredentialsReveal), credentials::meta),
         Operation::new(Method::GET, "/api/tenants/{id}/credentials/{type}", Needs(CredentialsReveal), credentials::full),
+        Operation::new(Method::DELETE, "/api/tenants/{id}/credentials/{type}", Needs(CredentialsWrite), versions::delete),
+        Operation::new(Method::POST, "/api/tenants/{id}/credentials/{type}/undelete", Needs(CredentialsWrite), versions::undelete),
+        Operation::new(Method::POST, "/api/tenants/{id}/credentials/{type}/rollback", Needs(CredentialsWrite), versions::roll_back),
+        Operation::new(Method::POST, "/api/tenants/{id}/credentials/{type}/destroy", Needs(CredentialsDestroy), versions::destroy_all),
+        Operation::new(Method::GET, "/api/tenants/{id}/credentials/{type}/versions", Needs(CredentialsRead), versions::list),
+        Operation::new(Method::GET, "/api/tenants/{id}/credentials/{type}/versions/{version}", Needs(CredentialsReveal), versions::get),
+        Operation::new(Method::DELETE, "/api/tenants/{id}/credentials/{type}/versions/{version}", Needs(CredentialsDestroy), versions::destroy_one),
         Operation::new(Method::GET, "/api/tenants/{id}/genesys/credentials", Needs(CredentialsRead), genesys::get),
         Operation::new(Method::PUT, "/api/tenants/{id}/genesys/credentials", Needs(CredentialsWrite), genesys::set),
         Operation::new(Method::GET, "/api/tenants", Needs(TenantsRead), tenants::list),

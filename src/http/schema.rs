@@ -261,6 +261,82 @@ pub struct CredentialsStored {
     pub version: i64,
 }
 
+/// Which version to roll back to.
+#[derive(ToSchema)]
+#[schema(example = json!({"version": 1}))]
+pub struct RollBack {
+    /// A version of the credential that is there now.
+    #[schema(minimum = 1)]
+    pub version: i64,
+}
+
+/// Versions were destroyed.
+#[derive(ToSchema)]
+#[schema(example = json!({"destroyed": 3}))]
+pub struct Destroyed {
+    /// How many; those that were before are not counted.
+    pub destroyed: u64,
+}
+
+/// One page of versions, newest first.
+#[derive(ToSchema)]
+pub struct Versions {
+    /// The page.
+    pub versions: Vec<Version>,
+    /// The `before` of the next page; null where there is none.
+    #[schema(required = true)]
+    pub next: Option<i64>,
+}
+
+/// A version of credentials, without what it holds.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "version": 2,
+    "generation": "0b9f6f2e-3c1d-4a58-9e77-1f2a3b4c5d6e",
+    "etag": "\"0b9f6f2e-3c1d-4a58-9e77-1f2a3b4c5d6e.2\"",
+    "state": "current",
+    "valid_from": "2026-01-02T03:04:05.000006Z",
+    "superseded_at": null,
+    "deleted_at": null,
+    "destroyed_at": null
+}))]
+pub struct Version {
+    /// Its number, never given twice.
+    pub version: i64,
+    /// The credential that it is a version of: one that was deleted and made anew is another.
+    pub generation: String,
+    /// The `ETag` that it has, or had while it was there.
+    pub etag: String,
+    /// What became of it.
+    pub state: VersionState,
+    /// From when on it was what the credential is.
+    #[schema(format = "date-time")]
+    pub valid_from: String,
+    /// When another version replaced it, or the credential was deleted.
+    #[schema(required = true, format = "date-time")]
+    pub superseded_at: Option<String>,
+    /// When the credential was deleted, unless it was brought back.
+    #[schema(required = true, format = "date-time")]
+    pub deleted_at: Option<String>,
+    /// When its bytes were removed.
+    #[schema(required = true, format = "date-time")]
+    pub destroyed_at: Option<String>,
+}
+
+/// What became of a version.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum VersionState {
+    /// It is what the credential is.
+    Current,
+    /// Another one replaced it; it can be rolled back to.
+    Superseded,
+    /// The credential was deleted; it can be brought back.
+    Deleted,
+    /// Nothing is left of it but that it was.
+    Destroyed,
+}
+
 /// A credential object, as it was set.
 #[derive(ToSchema)]
 #[schema(value_type = Object)]

@@ -179,7 +179,7 @@ mod tests {
         let value = serde_json::json!({ "access_token": token });
         let kind = CredentialType::Whatsapp;
         let credentials = Credentials::new(kind, value).unwrap();
-        let views = CredentialViews::of(kind, &credentials, 1).unwrap();
+        let views = CredentialViews::of(kind, &credentials, ("g", 1)).unwrap();
         Cached::Credentials(Some(Arc::new(views)))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Acknowledged, Service, ServiceError, Wait};
+use super::{Acknowledged, Intent, Service, ServiceError};
 use crate::domain::{CredentialType, Credentials, TenantId};
 use crate::store::{CredentialsSet, GenesysLink, Store};
 
@@ -11,17 +11,18 @@ impl Service {
     /// the same transaction sets it on the tenant.
     ///
     /// # Errors
-    /// Another tenant has the integration, or the database is out of reach.
+    /// Another tenant has the integration, the condition does not hold, or the database is out of
+    /// reach.
     pub async fn set_credentials(
         &self,
         id: TenantId,
         kind: CredentialType,
         credentials: Credentials,
         link: Option<GenesysLink>,
-        wait: Wait,
+        Intent { wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<CredentialsSet>>, ServiceError> {
         let set = move |store: Arc<dyn Store>| async move {
-            store.set_credentials(&id, kind, &credentials, link.as_ref()).await
+            store.set_credentials(&id, kind, &credentials, link.as_ref(), &precondition).await
         };
         self.write("set_credentials", wait, set).await
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cache::LoadError;
-use crate::domain::Invalid;
+use crate::domain::{Invalid, NoVersion};
 use crate::store::StoreError;
 use crate::telemetry::logging::chain;
 
@@ -20,6 +20,15 @@ pub enum ServiceError {
     /// What a write would leave behind may not be stored.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// The condition of a write does not hold.
+    #[error("the condition of the write does not hold")]
+    PreconditionFailed {
+        /// The entity tag of what is there, without its quotes; `None`: nothing is.
+        current: Option<String>,
+    },
+    /// What is to be done with a version can't be done.
+    #[error(transparent)]
+    NoVersion(#[from] NoVersion),
     /// A defect of ours, or of what is stored.
     #[error("{0}")]
     Internal(Arc<str>),
@@ -32,6 +41,8 @@ impl ServiceError {
         match failure {
             StoreError::Duplicate(field) => Self::Conflict(field),
             StoreError::Invalid(invalid) => Self::Invalid(invalid),
+            StoreError::PreconditionFailed { current } => Self::PreconditionFailed { current },
+            StoreError::NoVersion(why) => Self::NoVersion(why),
             StoreError::Unavailable(_) => Self::Unavailable(cause(&failure)),
             StoreError::Unexpected(_)
             | StoreError::Corrupt(_)
@@ -42,7 +53,13 @@ impl ServiceError {
 
     /// Whether it is certain that nothing was written.
     pub(super) const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Conflict(_) | Self::Invalid(_))
+        matches!(
+            self,
+            Self::Conflict(_)
+                | Self::Invalid(_)
+                | Self::PreconditionFailed { .. }
+                | Self::NoVersion(_)
+        )
     }
 }
 

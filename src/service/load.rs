@@ -32,7 +32,8 @@ pub(super) async fn credentials(
     kind: CredentialType,
 ) -> Loaded<Arc<CredentialViews>> {
     loaded("credentials", store.credentials(id, kind).await, |stored| {
-        CredentialViews::of(kind, &stored.credentials, stored.version).map(Arc::new)
+        let (generation, version) = (stored.id.as_str(), stored.version);
+        CredentialViews::of(kind, &stored.credentials, (generation, version)).map(Arc::new)
     })
 }
 

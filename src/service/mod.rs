@@ -11,6 +11,7 @@ mod load;
 mod resolve;
 mod standing;
 mod tenants;
+mod versions;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -21,7 +22,9 @@ pub use self::auditor::Auditor;
 pub use self::error::ServiceError;
 pub use self::load::{truth, version};
 pub use self::standing::Readiness;
+pub use self::versions::destroy_deleted;
 use crate::cache::Tiered;
+use crate::domain::Precondition;
 use crate::feed::Publisher;
 pub use crate::feed::{Coherence, Wait};
 use crate::store::{Store, StoreResult, Written};
@@ -33,6 +36,23 @@ pub struct Health {
     pub database: bool,
     /// Whether Redis is connected; `None` if none is configured.
     pub redis: Option<bool>,
+}
+
+/// What a caller asks of a write, beside what to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// Whether to wait for the other replicas.
+    pub wait: Wait,
+    /// What has to hold.
+    pub precondition: Precondition,
+}
+
+impl Intent {
+    /// A write without a condition.
+    #[must_use]
+    pub const fn unconditional(wait: Wait) -> Self {
+        Self { wait, precondition: Precondition { if_match: None, if_none_match: None } }
+    }
 }
 
 /// What a write has made, and what may be counted on.

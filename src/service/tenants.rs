@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Acknowledged, Service, ServiceError, Wait};
+use super::{Acknowledged, Intent, Service, ServiceError};
 use crate::domain::{NewTenant, Tenant, TenantId, TenantPatch};
 use crate::store::{Page, Store};
 
@@ -20,12 +20,17 @@ impl Service {
     /// Creates a tenant.
     ///
     /// # Errors
-    /// Another tenant has the id, the phone number or the integration; or as [`Service::tenants`].
+    /// Another tenant has the id, the phone number or the integration; the condition is that something
+    /// is there; or as [`Service::tenants`].
     pub async fn create_tenant(
         &self,
         tenant: NewTenant,
-        wait: Wait,
+        Intent { wait, precondition }: Intent,
     ) -> Result<Acknowledged<Tenant>, ServiceError> {
+        // Where one is to be made, none is there: an id that is taken is a conflict.
+        if !precondition.holds(None) {
+            return Err(ServiceError::PreconditionFailed { current: None });
+        }
         let create = move |store: Arc<dyn Store>| async move {
             store.create_tenant(&tenant).await.map(Some)
         };
@@ -36,28 +41,31 @@ impl Service {
     /// Changes a tenant; `None` if there is none.
     ///
     /// # Errors
-    /// Its settings, merged, would be too large; or as [`Service::create_tenant`].
+    /// Its settings, merged, would be too large; it is of another revision than it has to be; or as [`Service::create_tenant`].
     pub async fn patch_tenant(
         &self,
         id: TenantId,
         patch: TenantPatch,
-        wait: Wait,
+        Intent { wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<Tenant>>, ServiceError> {
-        let patch =
-            move |store: Arc<dyn Store>| async move { store.patch_tenant(&id, &patch).await };
+        let patch = move |store: Arc<dyn Store>| async move {
+            store.patch_tenant(&id, &patch, &precondition).await
+        };
         self.write("patch_tenant", wait, patch).await
     }
 
     /// Deletes a tenant and everything of it; `None` if there was none.
     ///
     /// # Errors
-    /// As [`Service::tenants`].
+    /// It is of another revision than it has to be; or as [`Service::tenants`].
     pub async fn delete_tenant(
         &self,
         id: TenantId,
-        wait: Wait,
+        Intent { wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<()>>, ServiceError> {
-        let delete = move |store: Arc<dyn Store>| async move { store.delete_tenant(&id).await };
+        let delete = move |store: Arc<dyn Store>| async move {
+            store.delete_tenant(&id, &precondition).await
+        };
         self.write("delete_tenant", wait, delete).await
     }
 }

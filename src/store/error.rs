@@ -10,7 +10,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
 use crate::crypto::{NotSealed, Unopened};
-use crate::domain::{CredentialType, Invalid, TenantId};
+use crate::domain::{CredentialType, Invalid, NoVersion, TenantId};
 
 /// Why the store has no answer. Messages never carry a value that was sent.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,15 @@ pub enum StoreError {
     /// The value that a write would leave behind may not be stored.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// The condition of a write does not hold. Nothing was written.
+    #[error("the condition of the write does not hold")]
+    PreconditionFailed {
+        /// The entity tag of what is there, without its quotes; `None`: nothing is.
+        current: Option<String>,
+    },
+    /// What is to be done with a version can't be done. Nothing was written.
+    #[error(transparent)]
+    NoVersion(#[from] NoVersion),
     /// A row that this version cannot read, or a statement that it should not have sent.
     #[error("unexpected answer of the database")]
     Unexpected(#[source] Cause),

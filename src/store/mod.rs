@@ -13,6 +13,7 @@ pub mod postgres;
 mod row;
 mod seal;
 pub mod sqlite;
+mod versions;
 
 use std::time::Duration;
 
@@ -21,13 +22,14 @@ use async_trait::async_trait;
 use crate::coherence::{Instance, LogHead, LogIdentity, Snapshot};
 use crate::domain::{
     CacheKey, Change, CredentialType, Credentials, IntegrationId, Lookup, NewTenant, PhoneNumberId,
-    Region, Status, Tenant, TenantId, TenantPatch,
+    Precondition, Region, Status, Tenant, TenantId, TenantPatch,
 };
 
 pub use error::{Cause, Refusal, StoreError, StoreResult};
 pub use migrate::MigrateError;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
+pub use versions::{CredentialVersions, VersionsPage};
 
 /// What a committed write returns.
 #[derive(Debug)]
@@ -49,6 +51,15 @@ impl<T> Written<T> {
     /// is waited for as [`Written::unchanged`] would have it.)
     fn logged(value: T, Logged { changes, xid, after }: Logged) -> Self {
         Self { value, changes, xid, after }
+    }
+
+    /// A write that logged changes, or had none to log.
+    fn logged_if_any(value: T, logged: Logged) -> Self {
+        if logged.changes.is_empty() {
+            Self::unchanged(value, logged.xid)
+        } else {
+            Self::logged(value, logged)
+        }
     }
 
     /// The row, and what is to be told of the write.
@@ -104,20 +115,28 @@ pub trait Tenants: Send + Sync {
 
     /// Changes a tenant; a patch that changes nothing logs nothing. `None`: there is none.
     /// [`StoreError::Invalid`]: its settings, merged, may not be stored.
+    /// [`StoreError::PreconditionFailed`]: it is of another revision than it has to be.
     async fn patch_tenant(
         &self,
         id: &TenantId,
         patch: &TenantPatch,
+        precondition: &Precondition,
     ) -> StoreResult<Option<Written<Tenant>>>;
 
     /// Deletes a tenant and everything of it. `None`: there is none.
-    async fn delete_tenant(&self, id: &TenantId) -> StoreResult<Option<Written<()>>>;
+    /// [`StoreError::PreconditionFailed`]: as of [`Tenants::patch_tenant`].
+    async fn delete_tenant(
+        &self,
+        id: &TenantId,
+        precondition: &Precondition,
+    ) -> StoreResult<Option<Written<()>>>;
 }
 
 /// The current credentials of one type.
 #[derive(Debug, Clone)]
 pub struct StoredCredentials {
-    /// The credential's row, the same through all its versions.
+    /// The credential's row, the same through all its versions; one that was deleted and made anew has
+    /// another.
     pub id: String,
     /// The credential's own counter: 1, 2, …
     pub version: i64,
@@ -157,12 +176,14 @@ pub trait CredentialStore: Send + Sync {
 
     /// Replaces (or creates) the current credentials; the superseded version goes to the history.
     /// With `link`, the same transaction sets it on the tenant. `None`: there is no such tenant.
+    /// [`StoreError::PreconditionFailed`]: what is there is not what has to be.
     async fn set_credentials(
         &self,
         tenant: &TenantId,
         kind: CredentialType,
         credentials: &Credentials,
         link: Option<&GenesysLink>,
+        precondition: &Precondition,
     ) -> StoreResult<Option<Written<CredentialsSet>>>;
 }
 
@@ -280,7 +301,9 @@ pub trait Sampling: Send + Sync {
 
 /// All of it.
 #[async_trait]
-pub trait Store: Tenants + CredentialStore + ChangeLog + Replicas + Sampling {
+pub trait Store:
+    Tenants + CredentialStore + CredentialVersions + ChangeLog + Replicas + Sampling
+{
     /// Answers if the database does: for health checks.
     async fn ping(&self) -> StoreResult<()>;
 

@@ -12,7 +12,7 @@ use anyhow::Context;
 
 pub use self::file::{SeedFile, parse};
 use crate::domain::NewTenant;
-use crate::service::{Service, ServiceError, Wait};
+use crate::service::{Intent, Service, ServiceError, Wait};
 use crate::store::Tenants;
 
 /// A load that takes longer says how far it is, this often.
@@ -63,7 +63,7 @@ async fn create<S: Tenants + ?Sized>(
     tenant: NewTenant,
 ) -> anyhow::Result<bool> {
     let id = tenant.id.clone();
-    match service.create_tenant(tenant, Wait::No).await {
+    match service.create_tenant(tenant, Intent::unconditional(Wait::No)).await {
         Ok(_) => Ok(true),
         // By whichever field it was found: a number that it had may be another tenant's by now.
         Err(ServiceError::Conflict(_)) if store.tenant(&id).await?.is_some() => Ok(false),

@@ -134,8 +134,8 @@ impl Suspect {
         if self.said != now.said {
             return Outcome::InFlight;
         }
-        // No revision comes back, so this one was replaced before. Absences, and credentials, look
-        // alike: such an answer is of before if what it is compared with has been there since.
+        // No revision and no version comes back, so this one was replaced before. Absences look alike:
+        // such an answer is of before if what it is compared with has been there since.
         let has_revision = matches!(now.said, Said::Document { etag: Some(_), .. });
         if !has_revision && self.truth != now.truth {
             return Outcome::Again(Box::new(now));
@@ -143,10 +143,8 @@ impl Suspect {
         Outcome::Violation(Violation {
             replica: replica.name().to_owned(),
             answered: match &now.said {
-                Said::Document { etag: Some(etag), .. } => {
-                    format!("revision {}", etag.trim_matches('"'))
-                }
-                Said::Document { etag: None, .. } => "other credentials".to_owned(),
+                Said::Document { etag: Some(etag), .. } => tagged(etag),
+                Said::Document { etag: None, .. } => "an answer without a tag".to_owned(),
                 Said::Absent => "absent".to_owned(),
             },
             current: version(&now.truth),
@@ -155,7 +153,17 @@ impl Suspect {
     }
 }
 
-/// Whether an answer is what a cache that is right would give. Of credentials, by their masked form.
+/// Which revision of a tenant, or version of credentials, an entity tag stands for.
+fn tagged(etag: &str) -> String {
+    let tag = etag.trim_matches('"');
+    match tag.rsplit_once('.') {
+        Some((_, version)) => format!("version {version}"),
+        None => format!("revision {tag}"),
+    }
+}
+
+/// Whether an answer is what a cache that is right would give. Of credentials, by their version and
+/// their masked form.
 fn agrees(said: &Said, truth: &Cached) -> bool {
     let is = |body: &Value, bytes: &[u8]| {
         serde_json::from_slice::<Value>(bytes).is_ok_and(|truth| truth == *body)
@@ -166,7 +174,10 @@ fn agrees(said: &Said, truth: &Cached) -> bool {
             etag.as_ref().is_some_and(|etag| etag.as_bytes() == document.etag)
                 && is(body, &document.body)
         }
-        (Said::Document { body, .. }, Cached::Credentials(Some(views))) => is(body, &views.masked),
+        (Said::Document { body, etag }, Cached::Credentials(Some(views))) => {
+            etag.as_ref().is_some_and(|etag| etag.as_bytes() == views.etag)
+                && is(body, &views.masked)
+        }
         (Said::Document { .. }, Cached::Document(None) | Cached::Credentials(None)) => false,
     }
 }

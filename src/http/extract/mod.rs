@@ -1,8 +1,9 @@
-//! What requests bring: ids in paths, queries, JSON bodies and their fields.
+//! What requests bring: ids in paths, queries, JSON bodies and their fields, conditions.
 
 mod body;
 mod fields;
 mod if_none_match;
+mod intent;
 pub mod json;
 mod path;
 mod prefer;
@@ -12,6 +13,6 @@ pub use body::{BODY_LIMIT, JsonBody, MergePatch};
 pub use fields::Fields;
 pub use if_none_match::IfNoneMatch;
 pub use json::DEPTH_LIMIT;
-pub use path::{Segment, Segments};
+pub use path::{Segment, Segments, Three};
 pub use prefer::RESPOND_ASYNC;
 pub use query::{Query, number};

@@ -19,6 +19,10 @@ pub struct Segment<T>(pub T);
 #[derive(Debug)]
 pub struct Segments<A, B>(pub A, pub B);
 
+/// All three parameters of a path, in their order.
+#[derive(Debug)]
+pub struct Three<A, B, C>(pub A, pub B, pub C);
+
 impl<T, S> FromRequestParts<S> for Segment<T>
 where
     T: FromStr<Err = Invalid> + Send,
@@ -43,6 +47,22 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let (first, second): (Parsed<A>, Parsed<B>) = parameters(parts, state).await?;
         Ok(Self(first.0?, second.0?))
+    }
+}
+
+impl<A, B, C, S> FromRequestParts<S> for Three<A, B, C>
+where
+    A: FromStr<Err = Invalid> + Send,
+    B: FromStr<Err = Invalid> + Send,
+    C: FromStr<Err = Invalid> + Send,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let (first, second, third): (Parsed<A>, Parsed<B>, Parsed<C>) =
+            parameters(parts, state).await?;
+        Ok(Self(first.0?, second.0?, third.0?))
     }
 }
 

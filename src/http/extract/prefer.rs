@@ -1,9 +1,5 @@
 //! Whether the caller wants to wait for the other replicas.
 
-use std::convert::Infallible;
-
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 
 use crate::service::Wait;
@@ -13,17 +9,9 @@ pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// The preference not to wait.
 pub const RESPOND_ASYNC: &str = "respond-async";
 
-impl<S: Sync> FromRequestParts<S> for Wait {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(wanted(&parts.headers))
-    }
-}
-
 /// What the preferences of a request ask for. One that is not understood is none (RFC 7240,
 /// section 2).
-fn wanted(headers: &HeaderMap) -> Wait {
+pub(super) fn wanted(headers: &HeaderMap) -> Wait {
     let fields = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     let mut names = fields.flat_map(|field| field.split(',')).map(|preference| {
         let end = preference.find([';', '=']).unwrap_or(preference.len());

@@ -4,13 +4,13 @@
 
 use serde_json::Value;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::schema::{AdditionalProperties, Object};
+use utoipa::openapi::schema::{AdditionalProperties, Object, Type};
 use utoipa::openapi::{Components, RefOr, Schema};
 
 use crate::domain::REGIONS;
 
 /// Bodies that are sent. A field that they do not have is refused.
-const SENT: [&str; 4] = ["NewTenant", "TenantPatch", "SetCredentials", "SetGenesys"];
+const SENT: [&str; 5] = ["NewTenant", "TenantPatch", "SetCredentials", "SetGenesys", "RollBack"];
 
 const TENANT_ID: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,49}$";
 const PHONE_NUMBER_ID: &str = "^[0-9]{1,32}$";
@@ -20,6 +20,9 @@ const TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u00
 const EMAIL: &str = r"^[^@\s\u0000-\u001f\u007f-\u009f]+@[^@\s\u0000-\u001f\u007f-\u009f]+$";
 /// More than blanks, and nothing that looks like a mask.
 const SECRET: &str = r"^(?!\s*\*\*\*)[\s\S]*\S";
+
+/// `*`, or a list of entity tags.
+const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"([ \t]*,[ \t]*(W/)?"[!#-~]*")*)$"#;
 
 /// What the value of a property, or of a parameter of a path, looks like.
 fn pattern(name: &str) -> Option<&'static str> {
@@ -32,6 +35,13 @@ fn pattern(name: &str) -> Option<&'static str> {
         "clientId" | "clientSecret" | "webhookSecret" => SECRET,
         _ => return None,
     })
+}
+
+/// The condition of a write.
+pub(super) fn tags() -> Object {
+    let mut tags = Object::with_type(Type::String);
+    tags.pattern = Some(TAGS.to_owned());
+    tags
 }
 
 /// Completes the parameters of a path.

@@ -1,6 +1,8 @@
 //! With which secret do I act for them? Masked by default; in full with a scope of its own, and
 //! never without a line in the audit log.
 //!
+//! What they were, and the ways back: see [`super::versions`].
+//!
 //! Errors: 400 for a tenant id, a type or an object that is none; 404 where the tenant is absent
 //! or suspended or has no such credentials (which of these, nobody is told); 422 for a mask that is
 //! sent as if it were a secret.
@@ -12,15 +14,15 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use tracing::info;
 
-use crate::cache::CredentialViews;
-use crate::domain::{CredentialType, Credentials, Invalid, TenantId};
-use crate::http::extract::{Fields, JsonBody, Query, Segment, Segments};
+use crate::cache::{CredentialViews, Document};
+use crate::domain::{CredentialType, Credentials, Invalid, TenantId, version_tag};
+use crate::http::extract::{Fields, IfNoneMatch, JsonBody, Query, Segment, Segments};
 use crate::http::middleware::RequestId;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
-use crate::service::{Acknowledged, Wait};
+use crate::service::{Acknowledged, Intent};
 use crate::store::CredentialsSet;
 
 /// A tenant's credentials, masked
@@ -34,9 +36,11 @@ use crate::store::CredentialsSet;
     params(
         ("id" = String, Path, description = "The tenant", example = "demo-tenant-001"),
         ("type" = schema::CredentialType, Query, description = "The type of credentials", example = "whatsapp"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an answer that is here already"),
     ),
     responses(
-        (status = 200, description = "The credential object", body = schema::MaskedCredentials, example = json!({"access_token": "***4567", "phone_number_id": "123456789", "business_account_id": "100200300"})),
+        (status = 200, description = "The credential object", body = schema::MaskedCredentials, headers(("ETag" = String, description = "The version")), example = json!({"access_token": "***4567", "phone_number_id": "123456789", "business_account_id": "100200300"})),
+        (status = 304, description = "The answer is still the one that the caller has"),
         (status = 400, description = "No such type, or not an id: `invalid_value`, `invalid_query`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 404, description = "No active tenant has such credentials: `credentials_not_found`", body = schema::Problem, content_type = "application/problem+json"),
     )
@@ -45,11 +49,15 @@ pub async fn masked(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
     query: Query,
+    known: IfNoneMatch,
 ) -> Result<Reply, Problem> {
     let kind = kind_of(&query)?;
     let found = state.service.credentials(id, kind).await?;
     Ok(match found.value {
-        Some(views) => reply::revalidated(views.masked.clone(), found.via),
+        Some(views) => {
+            let (body, etag) = (views.masked.clone(), views.etag.clone());
+            reply::document(Document { body, etag }, found.via, &known)
+        }
         None => reply::absent(Problem::credentials_not_found(kind), found.via),
     })
 }
@@ -57,7 +65,8 @@ pub async fn masked(
 /// A tenant's credentials, with their secrets
 ///
 /// The object as it was set, with every field that it has. Each of these answers is audited, and
-/// to be kept nowhere (`Cache-Control: no-store`).
+/// to be kept nowhere (`Cache-Control: no-store`). Whoever has the object in memory can ask whether it
+/// is still the same (`If-None-Match`): that shows nothing of it, and is not audited.
 #[utoipa::path(
     get,
     path = "/api/tenants/{id}/credentials/{type}",
@@ -65,9 +74,11 @@ pub async fn masked(
     params(
         ("id" = String, Path, description = "The tenant", example = "demo-tenant-001"),
         ("type" = schema::CredentialType, Path, description = "The type of credentials", example = "genesys"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an answer that is here already"),
     ),
     responses(
-        (status = 200, description = "The credential object", body = schema::Credentials, example = json!({"clientId": "made-up-client", "clientSecret": "EXAMPLE-not-a-real-secret", "region": "mypurecloud.de", "integrationId": "demo-integration-001"})),
+        (status = 200, description = "The credential object", body = schema::Credentials, headers(("ETag" = String, description = "The version")), example = json!({"clientId": "made-up-client", "clientSecret": "EXAMPLE-not-a-real-secret", "region": "mypurecloud.de", "integrationId": "demo-integration-001"})),
+        (status = 304, description = "The answer is still the one that the caller has"),
         (status = 400, description = "No such type, or not an id: `invalid_value`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 404, description = "No active tenant has such credentials: `credentials_not_found`", body = schema::Problem, content_type = "application/problem+json"),
     )
@@ -75,9 +86,10 @@ pub async fn masked(
 pub async fn full(
     State(state): State<Shared>,
     Segments(id, kind): Segments<TenantId, CredentialType>,
+    known: IfNoneMatch,
     request_id: RequestId,
 ) -> Result<Reply, Problem> {
-    reveal(&state, id, kind, &request_id, |views| Some(views.full.clone())).await
+    reveal(&state, (id, kind), &known, &request_id, |views| Some(views.full.clone())).await
 }
 
 /// A tenant's WhatsApp credentials, with their secrets, under Meta's names
@@ -87,9 +99,13 @@ pub async fn full(
     get,
     path = "/api/tenants/{id}/credentials/meta",
     tag = "Credentials",
-    params(("id" = String, Path, description = "The tenant", example = "demo-tenant-001")),
+    params(
+        ("id" = String, Path, description = "The tenant", example = "demo-tenant-001"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an answer that is here already"),
+    ),
     responses(
-        (status = 200, description = "The credentials", body = schema::Meta),
+        (status = 200, description = "The credentials", body = schema::Meta, headers(("ETag" = String, description = "The version"))),
+        (status = 304, description = "The answer is still the one that the caller has"),
         (status = 400, description = "Not an id: `invalid_value`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 404, description = "No active tenant has whatsapp credentials: `credentials_not_found`", body = schema::Problem, content_type = "application/problem+json"),
     )
@@ -97,9 +113,11 @@ pub async fn full(
 pub async fn meta(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    known: IfNoneMatch,
     request_id: RequestId,
 ) -> Result<Reply, Problem> {
-    reveal(&state, id, CredentialType::Whatsapp, &request_id, |views| views.meta.clone()).await
+    let whose = (id, CredentialType::Whatsapp);
+    reveal(&state, whose, &known, &request_id, |views| views.meta.clone()).await
 }
 
 /// Set a tenant's credentials
@@ -112,7 +130,7 @@ pub async fn meta(
     params(("id" = String, Path, description = "The tenant", example = "demo-tenant-001")),
     request_body = schema::SetCredentials,
     responses(
-        (status = 200, description = "They are set", body = schema::CredentialsSet),
+        (status = 200, description = "They are set", body = schema::CredentialsSet, headers(("ETag" = String, description = "The new version"))),
         (status = 400, description = "Not credentials of that type: `invalid_value`, `unknown_field`, `malformed_json`, `json_too_deep`, `invalid_body`, `incomplete_body`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such tenant: `tenant_not_found`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 422, description = "A value looks like a mask: `masked_value`", body = schema::Problem, content_type = "application/problem+json"),
@@ -121,12 +139,13 @@ pub async fn meta(
 pub async fn set(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
-    wait: Wait,
+    intent: Intent,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let Acknowledged { value: set, coherence } = write(&state, id, body, wait).await?;
+    let Acknowledged { value: set, coherence } = write(&state, id, body, intent).await?;
     let answer = json!({"message": "Credentials updated successfully", "version": set.version});
-    Ok(reply::acknowledged(Json(answer), coherence))
+    let answer = reply::acknowledged(Json(answer), coherence);
+    Ok(reply::tagged(answer, &version_tag(&set.id, set.version)))
 }
 
 /// Store a tenant's credentials
@@ -139,7 +158,7 @@ pub async fn set(
     params(("id" = String, Path, description = "The tenant", example = "demo-tenant-001")),
     request_body = schema::SetCredentials,
     responses(
-        (status = 200, description = "They are stored", body = schema::CredentialsStored),
+        (status = 200, description = "They are stored", body = schema::CredentialsStored, headers(("ETag" = String, description = "The new version"))),
         (status = 400, description = "Not credentials of that type: `invalid_value`, `unknown_field`, `malformed_json`, `json_too_deep`, `invalid_body`, `incomplete_body`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such tenant: `tenant_not_found`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 422, description = "A value looks like a mask: `masked_value`", body = schema::Problem, content_type = "application/problem+json"),
@@ -148,44 +167,56 @@ pub async fn set(
 pub async fn store(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
-    wait: Wait,
+    intent: Intent,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let Acknowledged { value: set, coherence } = write(&state, id, body, wait).await?;
+    let Acknowledged { value: set, coherence } = write(&state, id, body, intent).await?;
     let answer = json!({"success": true, "credentialId": set.id, "version": set.version});
-    Ok(reply::acknowledged(Json(answer), coherence))
+    let answer = reply::acknowledged(Json(answer), coherence);
+    Ok(reply::tagged(answer, &version_tag(&set.id, set.version)))
 }
 
-/// Answers with secrets, and says so in the audit log.
+/// Answers with secrets, and says so in the audit log; or that they are those that the caller has.
 async fn reveal(
     state: &Shared,
-    id: TenantId,
-    kind: CredentialType,
+    (id, kind): (TenantId, CredentialType),
+    known: &IfNoneMatch,
     request_id: &RequestId,
     view: impl FnOnce(&CredentialViews) -> Option<Bytes>,
 ) -> Result<Reply, Problem> {
     let found = state.service.credentials(id.clone(), kind).await?;
-    let Some(body) = found.value.as_deref().and_then(view) else {
+    let views = found.value.as_deref();
+    let Some((views, body)) = views.and_then(|views| Some((views, view(views)?))) else {
         return Ok(reply::absent(Problem::credentials_not_found(kind), found.via));
     };
+    let etag = views.etag.clone();
+    if known.matches(&etag) {
+        return Ok(reply::same_secret(etag, found.via));
+    }
+    audited(&id, kind, views.version, request_id);
+    Ok(reply::secret(Document { body, etag }, found.via))
+}
+
+/// Says in the audit log that secrets are about to be shown.
+pub(super) fn audited(id: &TenantId, kind: CredentialType, version: i64, request_id: &RequestId) {
     info!(
         target: "tenant_service::audit",
         tenant_id = id.as_str(),
         "type" = kind.as_str(),
+        version,
         request_id = request_id.as_str(),
         "credentials revealed"
     );
-    Ok(reply::secret(body, found.via))
 }
 
 async fn write(
     state: &Shared,
     id: TenantId,
     body: Value,
-    wait: Wait,
+    intent: Intent,
 ) -> Result<Acknowledged<CredentialsSet>, Problem> {
     let (kind, credentials) = credentials_of(body)?;
-    let set = state.service.set_credentials(id, kind, credentials, None, wait).await?;
+    let set = state.service.set_credentials(id, kind, credentials, None, intent).await?;
     set.ok_or_else(Problem::tenant_not_found)
 }
 

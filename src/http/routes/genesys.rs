@@ -9,13 +9,16 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use crate::domain::{CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId};
-use crate::http::extract::{Fields, JsonBody, Segment};
+use crate::cache::{CredentialViews, Document};
+use crate::domain::{
+    CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId, version_tag,
+};
+use crate::http::extract::{Fields, IfNoneMatch, JsonBody, Segment};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
-use crate::service::{Acknowledged, Wait};
+use crate::service::{Acknowledged, Intent};
 use crate::store::GenesysLink;
 
 const FIELDS: [&str; 5] = ["clientId", "clientSecret", "region", "integrationId", "webhookSecret"];
@@ -31,7 +34,7 @@ const FIELDS: [&str; 5] = ["clientId", "clientSecret", "region", "integrationId"
     params(("id" = String, Path, description = "The tenant", example = "demo-tenant-001")),
     request_body = schema::SetGenesys,
     responses(
-        (status = 200, description = "They are set", body = schema::GenesysSet),
+        (status = 200, description = "They are set", body = schema::GenesysSet, headers(("ETag" = String, description = "The new version"))),
         (status = 400, description = "A field is missing or not what it should be: `invalid_value`, `unknown_field`, `malformed_json`, `json_too_deep`, `invalid_body`, `incomplete_body`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such tenant: `tenant_not_found`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 409, description = "Another tenant has this integration: `conflict`", body = schema::Problem, content_type = "application/problem+json"),
@@ -41,13 +44,13 @@ const FIELDS: [&str; 5] = ["clientId", "clientSecret", "region", "integrationId"
 pub async fn set(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
-    wait: Wait,
+    intent: Intent,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let (credentials, link) = credentials_of(body)?;
     let region = link.region.domain();
     let kind = CredentialType::Genesys;
-    let set = state.service.set_credentials(id, kind, credentials, Some(link), wait).await?;
+    let set = state.service.set_credentials(id, kind, credentials, Some(link), intent).await?;
     let Acknowledged { value, coherence } = set.ok_or_else(Problem::tenant_not_found)?;
     let answer = json!({
         "message": "Genesys credentials updated successfully",
@@ -57,7 +60,8 @@ pub async fn set(
             "genesysRegion": region,
         },
     });
-    Ok(reply::acknowledged(Json(answer), coherence))
+    let answer = reply::acknowledged(Json(answer), coherence);
+    Ok(reply::tagged(answer, &version_tag(&value.id, value.version)))
 }
 
 /// A tenant's Genesys credentials, masked
@@ -68,9 +72,13 @@ pub async fn set(
     path = "/api/tenants/{id}/genesys/credentials",
     tag = "Credentials",
     operation_id = "genesys",
-    params(("id" = String, Path, description = "The tenant", example = "demo-tenant-001")),
+    params(
+        ("id" = String, Path, description = "The tenant", example = "demo-tenant-001"),
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an answer that is here already"),
+    ),
     responses(
-        (status = 200, description = "The summary", body = schema::Genesys),
+        (status = 200, description = "The summary", body = schema::Genesys, headers(("ETag" = String, description = "The version"))),
+        (status = 304, description = "The answer is still the one that the caller has"),
         (status = 400, description = "Not an id: `invalid_value`, `invalid_path`", body = schema::Problem, content_type = "application/problem+json"),
         (status = 404, description = "No active tenant has genesys credentials: `credentials_not_found`", body = schema::Problem, content_type = "application/problem+json"),
     )
@@ -78,11 +86,15 @@ pub async fn set(
 pub async fn get(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    known: IfNoneMatch,
 ) -> Result<Reply, Problem> {
     let found = state.service.credentials(id, CredentialType::Genesys).await?;
     let absent = Problem::credentials_not_found(CredentialType::Genesys);
-    Ok(match found.value.and_then(|views| views.genesys.clone()) {
-        Some(body) => reply::revalidated(body, found.via),
+    let document = |views: &CredentialViews| {
+        Some(Document { body: views.genesys.clone()?, etag: views.etag.clone() })
+    };
+    Ok(match found.value.as_deref().and_then(document) {
+        Some(document) => reply::document(document, found.via, &known),
         None => reply::absent(absent, found.via),
     })
 }

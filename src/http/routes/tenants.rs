@@ -18,7 +18,7 @@ use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
-use crate::service::{Acknowledged, Wait};
+use crate::service::{Acknowledged, Intent};
 use crate::store::Page;
 
 /// How many tenants a page has, unless another number is asked for.
@@ -61,11 +61,11 @@ const FIELDS: [&str; 9] = [
 )]
 pub async fn create(
     State(state): State<Shared>,
-    wait: Wait,
+    intent: Intent,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let tenant = new_tenant(body, || TenantId::from_random(fastrand::u64(..)))?;
-    let Acknowledged { value, coherence } = state.service.create_tenant(tenant, wait).await?;
+    let Acknowledged { value, coherence } = state.service.create_tenant(tenant, intent).await?;
     let location = format!("/api/tenants/{}", value.id);
     let answer = (StatusCode::CREATED, [(LOCATION, location)], shown(&value));
     Ok(reply::acknowledged(answer, coherence))
@@ -147,11 +147,11 @@ pub async fn list(State(state): State<Shared>, query: Query) -> Result<Response,
 pub async fn patch(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
-    wait: Wait,
+    intent: Intent,
     MergePatch(body): MergePatch,
 ) -> Result<Response, Problem> {
     let patch = patch_of(body)?;
-    let patched = state.service.patch_tenant(id, patch, wait).await?;
+    let patched = state.service.patch_tenant(id, patch, intent).await?;
     let Acknowledged { value, coherence } = patched.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(shown(&value), coherence))
 }
@@ -174,9 +174,9 @@ pub async fn patch(
 pub async fn delete(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
-    wait: Wait,
+    intent: Intent,
 ) -> Result<Response, Problem> {
-    let deleted = state.service.delete_tenant(id, wait).await?;
+    let deleted = state.service.delete_tenant(id, intent).await?;
     let Acknowledged { coherence, .. } = deleted.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(StatusCode::NO_CONTENT, coherence))
 }

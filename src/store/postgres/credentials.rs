@@ -8,8 +8,9 @@ use super::changes::logged_here;
 use super::tenants::{locked_owner, owner, set_link};
 use super::{Postgres, bounded};
 use crate::crypto::{Keyring, Sealed, Subject};
-use crate::domain::{CredentialType, Credentials, TenantId};
+use crate::domain::{CredentialType, Credentials, Precondition, TenantId};
 use crate::store::seal::{CredentialsRow, sealed};
+use crate::store::versions::{CurrentRow, require};
 use crate::store::{
     CredentialStore, CredentialsSet, GenesysLink, StoreResult, StoredCredentials, Written,
 };
@@ -18,6 +19,8 @@ const CURRENT: &str = "\
     SELECT c.id, c.version, c.credentials IS NOT NULL AS is_plain, c.sealed, c.key_id, c.wrapped_key \
     FROM tenant_credentials c JOIN tenants t ON t.id = c.tenant_id \
     WHERE c.tenant_id = $1 AND c.credential_type = $2 AND t.status = 'active'";
+const TAG: &str =
+    "SELECT id, version FROM tenant_credentials WHERE tenant_id = $1 AND credential_type = $2";
 // The current version joins the history, and the next one is one more than the highest of both:
 // after a revocation too. A version that is in the history already was put there by hand; it stays
 // as it is.
@@ -61,9 +64,11 @@ impl CredentialStore for Postgres {
         kind: CredentialType,
         credentials: &Credentials,
         link: Option<&GenesysLink>,
+        precondition: &Precondition,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
         let mut lease = self.lease().await?;
-        let done = set(&mut lease, &self.keyring, tenant, kind, credentials, link);
+        let what = (credentials, link, precondition);
+        let done = set(&mut lease, &self.keyring, tenant, kind, what);
         let done = bounded("set_credentials", done).await;
         lease.settle(done)
     }
@@ -88,12 +93,15 @@ async fn set(
     keyring: &Keyring,
     id: &TenantId,
     kind: CredentialType,
-    credentials: &Credentials,
-    link: Option<&GenesysLink>,
+    (credentials, link, precondition): (&Credentials, Option<&GenesysLink>, &Precondition),
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
+    refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
     if locked_owner(&mut transaction, id).await?.is_none() {
         return Ok(None);
+    }
+    if !precondition.is_none() {
+        require_current(&mut transaction, id, kind, precondition).await?;
     }
     if let Some(link) = link {
         set_link(&mut transaction, id, link).await?;
@@ -105,6 +113,51 @@ async fn set(
     Ok(Some(Written::logged(CredentialsSet { id: credential, version, tenant }, changes)))
 }
 
+/// Refuses a write whose condition does not hold before it waits for any lock: of a thousand that name
+/// one version, all but the first few would stand in line, each with a connection, only to hear that.
+/// Those that pass are judged again behind the lock.
+pub(super) async fn refuse_early(
+    connection: &mut PgConnection,
+    id: &TenantId,
+    kind: CredentialType,
+    precondition: &Precondition,
+) -> StoreResult<()> {
+    if precondition.is_none() {
+        return Ok(());
+    }
+    match current(connection, id, kind).await? {
+        // There is a tenant, then: its absence would come first.
+        Some(current) => require(precondition, Some(current.tag())),
+        None => Ok(()),
+    }
+}
+
+async fn current(
+    connection: &mut PgConnection,
+    id: &TenantId,
+    kind: CredentialType,
+) -> StoreResult<Option<CurrentRow>> {
+    let current = sqlx::query_as(TAG).bind(id.as_str()).bind(kind.as_str());
+    Ok(current.fetch_optional(connection).await?)
+}
+
+/// Whether there are such credentials; refuses a write whose condition does not hold. The transaction
+/// has locked the tenant.
+///
+/// A statement of its own: the one that waited for the lock sees of all other rows what there was
+/// before it waited.
+pub(super) async fn require_current(
+    connection: &mut PgConnection,
+    id: &TenantId,
+    kind: CredentialType,
+    precondition: &Precondition,
+) -> StoreResult<bool> {
+    let current = current(connection, id, kind).await?;
+    let is_there = current.is_some();
+    require(precondition, current.map(|current| current.tag()))?;
+    Ok(is_there)
+}
+
 /// Makes these the tenant's current credentials; returns their id and version. The transaction has
 /// locked the tenant, or created it.
 pub(super) async fn put(
@@ -114,12 +167,24 @@ pub(super) async fn put(
     kind: CredentialType,
     credentials: &Credentials,
 ) -> StoreResult<(String, i64)> {
+    set_as(connection, keyring, id, kind, credentials, None).await
+}
+
+/// The same. Where there are none, they become the credential of this id, or a new one.
+pub(super) async fn set_as(
+    connection: &mut PgConnection,
+    keyring: &Keyring,
+    id: &TenantId,
+    kind: CredentialType,
+    credentials: &Credentials,
+    generation: Option<String>,
+) -> StoreResult<(String, i64)> {
     let (credential, version): (Option<String>, i64) = sqlx::query_as(SUPERSEDE)
         .bind(id.as_str())
         .bind(kind.as_str())
         .fetch_one(&mut *connection)
         .await?;
-    let credential = credential.unwrap_or_else(|| Uuid::new_v4().to_string());
+    let credential = credential.or(generation).unwrap_or_else(|| Uuid::new_v4().to_string());
     let subject = Subject { credential: &credential, tenant: id, kind, version };
     let Sealed { sealed, key_id, wrapped_key } = sealed(keyring, &subject, credentials)?;
     sqlx::query(SET)

@@ -20,11 +20,12 @@ use super::credentials::put;
 use super::{Postgres, bounded};
 use crate::crypto::Keyring;
 use crate::domain::{
-    Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant,
-    TenantId, TenantPatch,
+    Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Precondition, Region, ShortText,
+    Status, Tenant, TenantId, TenantPatch,
 };
 use crate::store::patch::patched;
 use crate::store::row::{GONE, LookupRow, TenantRow, number, readable};
+use crate::store::versions::require;
 use crate::store::{GenesysLink, Page, StoreError, StoreResult, Tenants, Written};
 
 macro_rules! select_lookup {
@@ -80,7 +81,7 @@ const UPDATE: &str = "\
         genesys_region = $9, settings = $10::jsonb WHERE id = $1";
 const LINK: &str =
     "UPDATE tenants SET genesys_integration_id = $2, genesys_region = $3 WHERE id = $1";
-const LOCK_WHOLLY: &str = "SELECT 1 FROM tenants WHERE id = $1 FOR UPDATE";
+const LOCK_WHOLLY: &str = "SELECT revision FROM tenants WHERE id = $1 FOR UPDATE";
 const DELETE: &str = "DELETE FROM tenants WHERE id = $1";
 
 #[async_trait]
@@ -121,15 +122,20 @@ impl Tenants for Postgres {
         &self,
         id: &TenantId,
         patch: &TenantPatch,
+        precondition: &Precondition,
     ) -> StoreResult<Option<Written<Tenant>>> {
         let mut lease = self.lease().await?;
-        let done = bounded("patch_tenant", apply(&mut lease, id, patch)).await;
+        let done = bounded("patch_tenant", apply(&mut lease, id, patch, precondition)).await;
         lease.settle(done)
     }
 
-    async fn delete_tenant(&self, id: &TenantId) -> StoreResult<Option<Written<()>>> {
+    async fn delete_tenant(
+        &self,
+        id: &TenantId,
+        precondition: &Precondition,
+    ) -> StoreResult<Option<Written<()>>> {
         let mut lease = self.lease().await?;
-        let deleted = bounded("delete_tenant", delete(&mut lease, id)).await;
+        let deleted = bounded("delete_tenant", delete(&mut lease, id, precondition)).await;
         lease.settle(deleted)
     }
 }
@@ -254,10 +260,12 @@ async fn apply(
     connection: &mut PgConnection,
     id: &TenantId,
     patch: &TenantPatch,
+    precondition: &Precondition,
 ) -> StoreResult<Option<Written<Tenant>>> {
     let mut transaction = connection.begin().await?;
     let before = tenant(&mut transaction, LOCKED, id.as_str()).await?;
     let Some(before) = before else { return Ok(None) };
+    require(precondition, Some(before.revision.to_string()))?;
     let after = patched(&before, patch)?;
     if after == before {
         let xid = current_xid(&mut transaction).await?;
@@ -306,14 +314,17 @@ async fn replace(connection: &mut PgConnection, tenant: &Tenant) -> StoreResult<
     Ok(())
 }
 
-async fn delete(connection: &mut PgConnection, id: &TenantId) -> StoreResult<Option<Written<()>>> {
+async fn delete(
+    connection: &mut PgConnection,
+    id: &TenantId,
+    precondition: &Precondition,
+) -> StoreResult<Option<Written<()>>> {
     let mut transaction = connection.begin().await?;
     // The lock that the deletion needs, at once: to raise a weaker one could meet another's.
-    let found =
-        sqlx::query(LOCK_WHOLLY).bind(id.as_str()).fetch_optional(&mut *transaction).await?;
-    if found.is_none() {
-        return Ok(None);
-    }
+    let lock = sqlx::query_scalar(LOCK_WHOLLY).bind(id.as_str());
+    let revision: Option<i64> = lock.fetch_optional(&mut *transaction).await?;
+    let Some(revision) = revision else { return Ok(None) };
+    require(precondition, Some(revision.to_string()))?;
     sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
     let changes = logged_here(&mut transaction).await?;
     transaction.commit().await?;

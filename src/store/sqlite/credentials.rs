@@ -8,9 +8,10 @@ use super::changes::{last_number, logged_after};
 use super::tenants::{owner, set_link};
 use super::{BEGIN, Sqlite};
 use crate::crypto::{Keyring, Sealed, Subject};
-use crate::domain::{CredentialType, Credentials, TenantId};
+use crate::domain::{CredentialType, Credentials, Precondition, TenantId};
 use crate::store::row::GONE;
 use crate::store::seal::{CredentialsRow, sealed};
+use crate::store::versions::{CurrentRow, require};
 use crate::store::{
     CredentialStore, CredentialsSet, GenesysLink, StoreResult, StoredCredentials, Written,
 };
@@ -20,6 +21,8 @@ const CURRENT: &str = "\
     SELECT c.id, c.version, c.credentials IS NOT NULL AS is_plain, c.sealed, c.key_id, c.wrapped_key \
     FROM tenant_credentials c JOIN tenants t ON t.id = c.tenant_id \
     WHERE c.tenant_id = ?1 AND c.credential_type = ?2 AND t.status = 'active'";
+const TAG: &str =
+    "SELECT id, version FROM tenant_credentials WHERE tenant_id = ?1 AND credential_type = ?2";
 // A version that is in the history already was put there by hand; it stays as it is.
 const SUPERSEDE: &str = "\
     INSERT OR IGNORE INTO tenant_credential_history \
@@ -58,9 +61,11 @@ impl CredentialStore for Sqlite {
         kind: CredentialType,
         credentials: &Credentials,
         link: Option<&GenesysLink>,
+        precondition: &Precondition,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
         let mut connection = self.writer.acquire().await?;
-        let done = set(&mut connection, &self.keyring, tenant, kind, credentials, link);
+        let what = (credentials, link, precondition);
+        let done = set(&mut connection, &self.keyring, tenant, kind, what);
         timed_query("set_credentials", done).await
     }
 }
@@ -84,12 +89,14 @@ async fn set(
     keyring: &Keyring,
     id: &TenantId,
     kind: CredentialType,
-    credentials: &Credentials,
-    link: Option<&GenesysLink>,
+    (credentials, link, precondition): (&Credentials, Option<&GenesysLink>, &Precondition),
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     if owner(&mut transaction, id).await?.is_none() {
         return Ok(None);
+    }
+    if !precondition.is_none() {
+        require_current(&mut transaction, id, kind, precondition).await?;
     }
     let before = last_number(&mut transaction).await?;
     if let Some(link) = link {
@@ -102,6 +109,23 @@ async fn set(
     Ok(Some(Written::logged(CredentialsSet { id: credential, version, tenant }, changes)))
 }
 
+/// Whether there are such credentials; refuses a write whose condition does not hold.
+pub(super) async fn require_current(
+    connection: &mut SqliteConnection,
+    id: &TenantId,
+    kind: CredentialType,
+    precondition: &Precondition,
+) -> StoreResult<bool> {
+    let current: Option<CurrentRow> = sqlx::query_as(TAG)
+        .bind(id.as_str())
+        .bind(kind.as_str())
+        .fetch_optional(connection)
+        .await?;
+    let is_there = current.is_some();
+    require(precondition, current.map(|current| current.tag()))?;
+    Ok(is_there)
+}
+
 /// Makes these the tenant's current credentials; returns their id and version. The transaction has
 /// locked the tenant, or created it.
 pub(super) async fn put(
@@ -111,13 +135,25 @@ pub(super) async fn put(
     kind: CredentialType,
     credentials: &Credentials,
 ) -> StoreResult<(String, i64)> {
+    set_as(connection, keyring, id, kind, credentials, None).await
+}
+
+/// The same. Where there are none, they become the credential of this id, or a new one.
+pub(super) async fn set_as(
+    connection: &mut SqliteConnection,
+    keyring: &Keyring,
+    id: &TenantId,
+    kind: CredentialType,
+    credentials: &Credentials,
+    generation: Option<String>,
+) -> StoreResult<(String, i64)> {
     sqlx::query(SUPERSEDE).bind(id.as_str()).bind(kind.as_str()).execute(&mut *connection).await?;
     let (credential, version): (Option<String>, i64) = sqlx::query_as(NEXT)
         .bind(id.as_str())
         .bind(kind.as_str())
         .fetch_one(&mut *connection)
         .await?;
-    let credential = credential.unwrap_or_else(|| Uuid::new_v4().to_string());
+    let credential = credential.or(generation).unwrap_or_else(|| Uuid::new_v4().to_string());
     let subject = Subject { credential: &credential, tenant: id, kind, version };
     let Sealed { sealed, key_id, wrapped_key } = sealed(keyring, &subject, credentials)?;
     sqlx::query(SET)

@@ -7,6 +7,7 @@ mod replicas;
 mod sampling;
 mod seal;
 mod tenants;
+mod versions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,7 +51,9 @@ impl Sqlite {
         let options = SqliteConnectOptions::new()
             .journal_mode(SqliteJournalMode::Wal)
             // What is acknowledged survives a power cut.
-            .synchronous(SqliteSynchronous::Full);
+            .synchronous(SqliteSynchronous::Full)
+            // What is deleted or replaced is overwritten: of what was destroyed nothing stays.
+            .pragma("secure_delete", "ON");
         Self::with(options, path, keyring)
     }
 

@@ -10,11 +10,12 @@ use super::credentials::put;
 use super::{BEGIN, Sqlite};
 use crate::crypto::Keyring;
 use crate::domain::{
-    Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant,
-    TenantId, TenantPatch,
+    Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Precondition, Region, ShortText,
+    Status, Tenant, TenantId, TenantPatch,
 };
 use crate::store::patch::patched;
 use crate::store::row::{GONE, LookupRow, TenantRow, number, readable};
+use crate::store::versions::require;
 use crate::store::{GenesysLink, Page, StoreError, StoreResult, Tenants, Written};
 use crate::telemetry::metrics::timed_query;
 
@@ -58,6 +59,7 @@ const UPDATE: &str = "\
         genesys_region = ?9, settings = ?10 WHERE id = ?1";
 const LINK: &str =
     "UPDATE tenants SET genesys_integration_id = ?2, genesys_region = ?3 WHERE id = ?1";
+const REVISION: &str = "SELECT revision FROM tenants WHERE id = ?1";
 const DELETE: &str = "DELETE FROM tenants WHERE id = ?1";
 
 #[async_trait]
@@ -92,14 +94,19 @@ impl Tenants for Sqlite {
         &self,
         id: &TenantId,
         patch: &TenantPatch,
+        precondition: &Precondition,
     ) -> StoreResult<Option<Written<Tenant>>> {
         let mut connection = self.writer.acquire().await?;
-        timed_query("patch_tenant", apply(&mut connection, id, patch)).await
+        timed_query("patch_tenant", apply(&mut connection, id, patch, precondition)).await
     }
 
-    async fn delete_tenant(&self, id: &TenantId) -> StoreResult<Option<Written<()>>> {
+    async fn delete_tenant(
+        &self,
+        id: &TenantId,
+        precondition: &Precondition,
+    ) -> StoreResult<Option<Written<()>>> {
         let mut connection = self.writer.acquire().await?;
-        timed_query("delete_tenant", delete(&mut connection, id)).await
+        timed_query("delete_tenant", delete(&mut connection, id, precondition)).await
     }
 }
 
@@ -190,9 +197,11 @@ async fn apply(
     connection: &mut SqliteConnection,
     id: &TenantId,
     patch: &TenantPatch,
+    precondition: &Precondition,
 ) -> StoreResult<Option<Written<Tenant>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let Some(before) = by_id(&mut transaction, id).await? else { return Ok(None) };
+    require(precondition, Some(before.revision.to_string()))?;
     let after = patched(&before, patch)?;
     let last = last_number(&mut transaction).await?;
     if after == before {
@@ -241,13 +250,15 @@ async fn replace(connection: &mut SqliteConnection, tenant: &Tenant) -> StoreRes
 async fn delete(
     connection: &mut SqliteConnection,
     id: &TenantId,
+    precondition: &Precondition,
 ) -> StoreResult<Option<Written<()>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
+    let revision = sqlx::query_scalar(REVISION).bind(id.as_str());
+    let revision: Option<i64> = revision.fetch_optional(&mut *transaction).await?;
+    let Some(revision) = revision else { return Ok(None) };
+    require(precondition, Some(revision.to_string()))?;
     let before = last_number(&mut transaction).await?;
-    let deleted = sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
-    if deleted.rows_affected() == 0 {
-        return Ok(None);
-    }
+    sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
     let changes = logged_after(&mut transaction, before).await?;
     transaction.commit().await?;
     Ok(Some(Written::logged((), changes)))

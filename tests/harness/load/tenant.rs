@@ -84,6 +84,30 @@ pub struct Condition {
     pub has_phone: bool,
     /// Of its credentials, if there are any.
     pub tag: Option<u64>,
+    /// The last number that a version of them has.
+    pub version: u64,
+    /// The version before the current one, and its tag, if it can be rolled back to.
+    pub previous: Option<(u64, u64)>,
+    /// Of credentials that were deleted and can be brought back.
+    pub deleted: Option<u64>,
+}
+
+impl Condition {
+    /// With new credentials.
+    pub fn with(self, tag: u64) -> Self {
+        let previous = self.tag.map(|tag| (self.version, tag));
+        Self { tag: Some(tag), version: self.version + 1, previous, deleted: None, ..self }
+    }
+
+    /// Without its credentials, which may come back.
+    pub fn deleted(self) -> Self {
+        Self { tag: None, previous: None, deleted: self.tag, ..self }
+    }
+
+    /// Without any that ever were.
+    pub fn destroyed(self) -> Self {
+        Self { tag: None, previous: None, deleted: None, ..self }
+    }
 }
 
 impl Tenant {

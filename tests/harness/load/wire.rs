@@ -39,7 +39,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct Answer<'a> {
     pub status: u16,
-    /// The number in the entity tag.
+    /// The number that is the entity tag; that of credentials is more than a number.
     pub revision: Option<u64>,
     pub cache: Cache,
     /// The header `Coherence`.
@@ -133,7 +133,7 @@ impl<'a> Answer<'a> {
         let coherence = header(head, "coherence").and_then(|text| str::from_utf8(text).ok());
         Self {
             status: u16::try_from(status).unwrap_or(0),
-            revision: header(head, "etag").map(number),
+            revision: header(head, "etag").and_then(revision),
             cache,
             coherence,
             body,
@@ -147,6 +147,12 @@ fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
         let value = line.strip_prefix(name.as_bytes())?.strip_prefix(b": ")?;
         Some(value.strip_suffix(b"\r").unwrap_or(value))
     })
+}
+
+/// `"7"`
+fn revision(tag: &[u8]) -> Option<u64> {
+    let digits = tag.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// The first digits.

@@ -80,7 +80,8 @@ impl Writer {
         self.write(&body, &tenant.effects_of_credentials(phone, tag), true).await
     }
 
-    /// Moves, deletes, creates, suspends and changes tenants that nobody else writes to. Once the
+    /// Moves, deletes, creates, suspends and changes tenants that nobody else writes to; and rolls their
+    /// credentials back, deletes, brings back and destroys them. Once the
     /// outcome of a write is unknown nobody can say what the next one does: then with others.
     pub async fn write_own(mut self, owner: usize) {
         while !self.shared.has_ended() {
@@ -115,31 +116,48 @@ impl Writer {
         let patch = |body: Value| request("PATCH", &tenant.path(), &body);
         if !now.exists {
             let phone = (!other.has_phone && self.rng.bool()).then_some(&own.phone);
-            let after =
-                Condition { exists: true, active: true, has_phone: phone.is_some(), tag: None };
+            let has_phone = phone.is_some();
+            let after = Condition { exists: true, active: true, has_phone, ..now };
             return (which, after, request("POST", "/api/tenants", &tenant.body(phone)));
         }
-        match self.rng.u8(0..10) {
-            0 => {
+        let of_credentials = |method: &str, rest: &str, body: Value| {
+            request(method, &format!("{}/credentials/whatsapp{rest}", tenant.path()), &body)
+        };
+        match (self.rng.u8(0..14), now.previous, now.deleted) {
+            (0, ..) => {
                 let body = request("DELETE", &tenant.path(), &Value::Null);
                 (which, Condition::default(), body)
             }
-            1 | 2 => {
+            (1 | 2, ..) => {
                 let status = if now.active { "suspended" } else { "active" };
                 let after = Condition { active: !now.active, ..now };
                 (which, after, patch(json!({"status": status})))
             }
-            3..=6 if now.has_phone => {
+            (3..=6, ..) if now.has_phone => {
                 let after = Condition { has_phone: false, ..now };
                 (which, after, patch(json!({"phone_number_id": null})))
             }
-            3..=6 if !other.has_phone => {
+            (3..=6, ..) if !other.has_phone => {
                 let after = Condition { has_phone: true, ..now };
                 (which, after, patch(json!({"phone_number_id": own.phone.number})))
             }
+            (7 | 8, Some((version, tag)), _) => {
+                let body = of_credentials("POST", "/rollback", json!({"version": version}));
+                (which, now.with(tag), body)
+            }
+            (7 | 8, _, Some(tag)) => {
+                (which, now.with(tag), of_credentials("POST", "/undelete", Value::Null))
+            }
+            (9, ..) if now.tag.is_some() => {
+                (which, now.deleted(), of_credentials("DELETE", "", Value::Null))
+            }
+            (10, ..) if now.tag.is_some() => {
+                let body = of_credentials("POST", "/destroy", Value::Null);
+                (which, now.destroyed(), body)
+            }
             _ => {
                 let (body, tag) = self.credentials(tenant);
-                (which, Condition { tag: Some(tag), ..now }, body)
+                (which, now.with(tag), body)
             }
         }
     }

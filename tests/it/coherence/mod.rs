@@ -19,3 +19,4 @@ mod sources;
 mod stampede;
 mod tier;
 mod trust;
+mod versions;

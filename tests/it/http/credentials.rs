@@ -55,7 +55,7 @@ async fn masked_by_default_and_full_on_request_under_every_path() {
                 let answer = replica.get(&path).await.expecting(200);
                 assert_eq!(answer.json(), stored);
                 assert_eq!(answer.header("cache-control"), Some("no-store"));
-                assert_eq!(answer.header("etag"), None);
+                assert!(answer.header("etag").is_some());
             }
         }
         for path in variants("/t-1/credentials/meta") {

@@ -8,6 +8,7 @@ mod refusals;
 mod scopes;
 mod tenants;
 mod tls;
+mod versions;
 mod wire;
 
 use std::ops::Deref;

@@ -95,9 +95,15 @@ async fn head_answers_as_get_does_without_the_body() {
 #[tokio::test]
 async fn what_is_not_there_and_what_is_not_supported() {
     let replica = Replica::builder().start().await;
-    for path in
-        ["/", "/api", "/api/tenants/a/b", "/tenants/a/credentials/b/c", "/API/TENANTS", "/health/x"]
-    {
+    for path in [
+        "/",
+        "/api",
+        "/api/tenants/a/b",
+        "/tenants/a/credentials/b/c",
+        "/tenants/a/credentials/whatsapp/versions/1/x",
+        "/API/TENANTS",
+        "/health/x",
+    ] {
         assert_problem(&replica.get(path).await, 404, "not_found");
     }
     for (method, rest, allow) in [
@@ -105,7 +111,9 @@ async fn what_is_not_there_and_what_is_not_supported() {
         (Method::DELETE, "", "GET, HEAD, POST, OPTIONS"),
         (Method::PUT, "/a", "GET, HEAD, PATCH, DELETE, OPTIONS"),
         (Method::PATCH, "/a/credentials", "GET, HEAD, PUT, POST, OPTIONS"),
-        (Method::PUT, "/a/credentials/whatsapp", "GET, HEAD, OPTIONS"),
+        (Method::PUT, "/a/credentials/whatsapp", "GET, HEAD, DELETE, OPTIONS"),
+        (Method::PUT, "/a/credentials/whatsapp/versions/1", "GET, HEAD, DELETE, OPTIONS"),
+        (Method::GET, "/a/credentials/whatsapp/rollback", "POST, OPTIONS"),
         (Method::DELETE, "/a/genesys/credentials", "GET, HEAD, PUT, OPTIONS"),
         (Method::from_bytes(b"PROPFIND").unwrap(), "/a", "GET, HEAD, PATCH, DELETE, OPTIONS"),
     ] {

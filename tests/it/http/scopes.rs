@@ -5,13 +5,16 @@ use crate::harness::Replica;
 
 /// Each scope, with a request that it lets through and the status that proves it (the tenant of a
 /// write is absent, so that nothing is written).
-const REQUESTS: [(&str, &str, &str, u16); 6] = [
+const REQUESTS: [(&str, &str, &str, u16); 9] = [
     ("lookup:read", "GET", "/tenants/by-phone/123456789", 200),
     ("tenants:read", "GET", "/tenants", 200),
     ("tenants:write", "DELETE", "/tenants/absent", 404),
     ("credentials:read", "GET", "/tenants/demo-tenant-001/credentials?type=whatsapp", 200),
     ("credentials:reveal", "GET", "/tenants/demo-tenant-001/credentials/meta", 200),
     ("credentials:write", "PUT", "/tenants/absent/credentials", 404),
+    ("credentials:write", "DELETE", "/tenants/absent/credentials/whatsapp", 404),
+    ("credentials:destroy", "POST", "/tenants/absent/credentials/whatsapp/destroy", 404),
+    ("credentials:destroy", "DELETE", "/tenants/absent/credentials/whatsapp/versions/1", 404),
 ];
 
 #[tokio::test]

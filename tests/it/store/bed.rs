@@ -10,7 +10,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tenant_service::coherence::Snapshot;
 use tenant_service::domain::{
-    Change, CredentialType, Credentials, NewTenant, Settings, Status, Tenant, TenantId,
+    Change, CredentialType, Credentials, NewTenant, Precondition, Settings, Status, Tenant,
+    TenantId,
 };
 use tenant_service::store::{MigrateError, Postgres, Sqlite, Store, Written};
 
@@ -19,6 +20,9 @@ use crate::harness::{self, Database, Scratch};
 
 /// As many connections as the service takes by default.
 pub(super) const CONNECTIONS: u32 = 14;
+
+/// The condition of a write that has none.
+pub(super) const ALWAYS: Precondition = Precondition { if_match: None, if_none_match: None };
 
 pub(super) struct Bed {
     pub(super) store: Arc<dyn Store>,
@@ -179,7 +183,8 @@ impl Bed {
     /// Sets credentials of this type and returns the version.
     pub(super) async fn set(&self, id: &str, kind: CredentialType, value: Value) -> i64 {
         let credentials = Credentials::new(kind, value).unwrap();
-        let set = self.store.set_credentials(&tenant_id(id), kind, &credentials, None).await;
+        let set =
+            self.store.set_credentials(&tenant_id(id), kind, &credentials, None, &ALWAYS).await;
         set.unwrap().unwrap().value.version
     }
 }

@@ -12,6 +12,7 @@ mod replicas;
 mod sealing;
 mod sqlite;
 mod tenants;
+mod versions;
 
 use self::bed::Bed;
 
@@ -58,6 +59,16 @@ conformance! {
         a_link_that_another_has_changes_nothing,
         concurrent_writes_all_succeed,
         the_counter_goes_on_after_a_revocation;
+    versions:
+        a_condition_is_about_what_is_there,
+        one_of_many_writes_with_a_tag_is_made,
+        what_is_made_anew_has_no_old_tag,
+        a_rollback_makes_a_new_version,
+        what_was_deleted_can_be_brought_back,
+        of_what_is_destroyed_nothing_is_left,
+        what_was_deleted_long_ago_is_destroyed,
+        versions_are_listed_in_pages,
+        what_was_deleted_before_is_known_as_deleted;
     direct:
         a_write_by_hand_is_logged,
         a_credential_that_moves_names_both_tenants,

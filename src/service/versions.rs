@@ -1,0 +1,131 @@
+//! Versions of credentials: reads of them, straight from the database, and every write.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Acknowledged, Intent, Service, ServiceError};
+use crate::domain::{CredentialType, TenantId, Version, VersionInfo};
+use crate::store::{CredentialsSet, Store, StoredCredentials, VersionsPage};
+use crate::telemetry::logging::chain;
+
+/// How often what was deleted for too long is looked for.
+const INTERVAL: Duration = Duration::from_hours(1);
+
+impl Service {
+    /// One page of versions, newest first; `None` if the tenant is absent or suspended, or never had
+    /// any.
+    ///
+    /// # Errors
+    /// The database is out of reach.
+    pub async fn versions(
+        &self,
+        id: &TenantId,
+        kind: CredentialType,
+        page: VersionsPage,
+    ) -> Result<Option<Vec<VersionInfo>>, ServiceError> {
+        let listed = self.store()?.versions(id, kind, page).await;
+        listed.map_err(|failure| ServiceError::of("versions", failure))
+    }
+
+    /// What a version holds; `None` if there is no such version, or its credential is not there.
+    ///
+    /// # Errors
+    /// It is destroyed, or the database is out of reach.
+    pub async fn version(
+        &self,
+        id: &TenantId,
+        kind: CredentialType,
+        version: Version,
+    ) -> Result<Option<StoredCredentials>, ServiceError> {
+        let found = self.store()?.version(id, kind, version).await;
+        found.map_err(|failure| ServiceError::of("version", failure))
+    }
+
+    /// Makes a new version of what an earlier one holds; `None` if there is no such tenant.
+    ///
+    /// # Errors
+    /// There is nothing to do it with, the condition does not hold, or the database is out of reach.
+    pub async fn roll_back(
+        &self,
+        id: TenantId,
+        kind: CredentialType,
+        to: Version,
+        Intent { wait, precondition }: Intent,
+    ) -> Result<Option<Acknowledged<CredentialsSet>>, ServiceError> {
+        let write = move |store: Arc<dyn Store>| async move {
+            store.roll_back(&id, kind, to, &precondition).await
+        };
+        self.write("roll_back", wait, write).await
+    }
+
+    /// Deletes a credential; its versions are kept for a while. `None` as of [`Service::roll_back`].
+    ///
+    /// # Errors
+    /// See [`Service::roll_back`].
+    pub async fn delete_credentials(
+        &self,
+        id: TenantId,
+        kind: CredentialType,
+        Intent { wait, precondition }: Intent,
+    ) -> Result<Option<Acknowledged<()>>, ServiceError> {
+        let write = move |store: Arc<dyn Store>| async move {
+            store.delete_credentials(&id, kind, &precondition).await
+        };
+        self.write("delete_credentials", wait, write).await
+    }
+
+    /// Brings a deleted credential back, as a new version. `None` as of [`Service::roll_back`].
+    ///
+    /// # Errors
+    /// See [`Service::roll_back`].
+    pub async fn undelete_credentials(
+        &self,
+        id: TenantId,
+        kind: CredentialType,
+        Intent { wait, precondition }: Intent,
+    ) -> Result<Option<Acknowledged<CredentialsSet>>, ServiceError> {
+        let write = move |store: Arc<dyn Store>| async move {
+            store.undelete_credentials(&id, kind, &precondition).await
+        };
+        self.write("undelete_credentials", wait, write).await
+    }
+
+    /// Destroys a version, or all of them, and says how many. `None` as of [`Service::roll_back`].
+    ///
+    /// # Errors
+    /// See [`Service::roll_back`].
+    pub async fn destroy_versions(
+        &self,
+        id: TenantId,
+        kind: CredentialType,
+        which: Option<Version>,
+        Intent { wait, precondition }: Intent,
+    ) -> Result<Option<Acknowledged<u64>>, ServiceError> {
+        let write = move |store: Arc<dyn Store>| async move {
+            store.destroy_versions(&id, kind, which, &precondition).await
+        };
+        self.write("destroy_versions", wait, write).await
+    }
+}
+
+/// Destroys what was deleted longer ago than `retention`, at once and then every hour, until `stop`.
+pub async fn destroy_deleted(store: Arc<dyn Store>, retention: Duration, stop: CancellationToken) {
+    loop {
+        match store.destroy_deleted(retention).await {
+            Ok(Some(versions)) if versions > 0 => {
+                tracing::info!(versions, "destroyed credentials that were deleted long ago");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(error, "destroying credentials that were deleted long ago failed");
+            }
+        }
+        let pause = INTERVAL.mul_f64(0.5 + fastrand::f64());
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! Versions of credentials in PostgreSQL.
+//!
+//! What is destroyed is gone for whoever reads the tables. On the disk it stays in dead rows until
+//! VACUUM, and in the write-ahead log and in backups for as long as those are kept.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::{Connection, PgConnection};
+
+use super::changes::logged_here;
+use super::credentials::{put, refuse_early, require_current, set_as};
+use super::tenants::{locked_owner, owner};
+use super::{Postgres, bounded};
+use crate::crypto::Keyring;
+use crate::domain::{CredentialType, NoVersion, Precondition, TenantId, Version, VersionInfo};
+use crate::store::versions::{BATCH_ROWS, BATCHES, VersionInfoRow, VersionRow, page, readable};
+use crate::store::{
+    CredentialVersions, CredentialsSet, StoreResult, StoredCredentials, VersionsPage, Written,
+};
+
+macro_rules! moment {
+    ($column:literal) => {
+        concat!("to_char(", $column, " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+    };
+}
+
+const LIST: &str = concat!(
+    "SELECT c.version, c.id AS generation, ",
+    moment!("c.updated_at"),
+    " AS valid_from, NULL AS superseded_at, NULL AS deleted_at, NULL AS destroyed_at \
+     FROM tenant_credentials c JOIN tenants t ON t.id = c.tenant_id AND t.status = 'active' \
+     WHERE c.tenant_id = $1 AND c.credential_type = $2 \
+         AND ($3::bigint IS NULL OR c.version < $3) \
+     UNION ALL SELECT h.version, h.id, ",
+    moment!("h.valid_from"),
+    ", ",
+    moment!("h.superseded_at"),
+    ", ",
+    moment!("h.deleted_at"),
+    ", ",
+    moment!("h.destroyed_at"),
+    " FROM tenant_credential_history h \
+     JOIN tenants t ON t.id = h.tenant_id AND t.status = 'active' \
+     WHERE h.tenant_id = $1 AND h.credential_type = $2 \
+         AND ($3::bigint IS NULL OR h.version < $3) \
+     ORDER BY version DESC LIMIT $4"
+);
+
+macro_rules! history {
+    ($rest:literal) => {
+        concat!(
+            "SELECT h.id, h.version, h.credentials IS NOT NULL AS is_plain, h.sealed, h.key_id, \
+                 h.wrapped_key, h.deleted_at IS NOT NULL AS is_deleted, \
+                 h.destroyed_at IS NOT NULL AS is_destroyed \
+             FROM tenant_credential_history h \
+             WHERE h.tenant_id = $1 AND h.credential_type = $2 ",
+            $rest
+        )
+    };
+}
+
+const OF_VERSION: &str = concat!(
+    "SELECT c.id, c.version, c.credentials IS NOT NULL AS is_plain, c.sealed, c.key_id, \
+         c.wrapped_key, false AS is_deleted, false AS is_destroyed \
+     FROM tenant_credentials c \
+     WHERE c.tenant_id = $1 AND c.credential_type = $2 AND c.version = $3 UNION ALL ",
+    history!("AND h.version = $3")
+);
+const LAST: &str = history!("ORDER BY h.version DESC LIMIT 1");
+const IS_ACTIVE: &str = "SELECT EXISTS (SELECT 1 FROM tenants WHERE id = $1 AND status = 'active')";
+const ANY: &str = "\
+    SELECT EXISTS (SELECT 1 FROM tenant_credential_history \
+        WHERE tenant_id = $1 AND credential_type = $2 AND ($3::bigint IS NULL OR version = $3))";
+const ANY_OF_ACTIVE: &str = "\
+    SELECT EXISTS (SELECT 1 FROM tenants t WHERE t.id = $1 AND t.status = 'active' AND ( \
+        EXISTS (SELECT 1 FROM tenant_credentials \
+            WHERE tenant_id = $1 AND credential_type = $2) \
+        OR EXISTS (SELECT 1 FROM tenant_credential_history \
+            WHERE tenant_id = $1 AND credential_type = $2)))";
+const DELETE: &str = "\
+    DELETE FROM tenant_credentials WHERE tenant_id = $1 AND credential_type = $2 \
+        AND ($3::bigint IS NULL OR version = $3)";
+const REVIVE: &str = "\
+    UPDATE tenant_credential_history SET deleted_at = NULL \
+    WHERE tenant_id = $1 AND credential_type = $2 AND id = $3 AND deleted_at IS NOT NULL";
+// Before the current version is deleted, so that its trigger finds it in the history, without its
+// bytes, and copies none.
+const BURY: &str = "\
+    INSERT INTO tenant_credential_history \
+        (tenant_id, credential_type, version, id, valid_from, destroyed_at) \
+    SELECT tenant_id, credential_type, version, id, updated_at, clock_timestamp() \
+    FROM tenant_credentials WHERE tenant_id = $1 AND credential_type = $2 \
+        AND ($3::bigint IS NULL OR version = $3) \
+    ON CONFLICT DO NOTHING";
+const DESTROY: &str = "\
+    UPDATE tenant_credential_history SET credentials = NULL, sealed = NULL, key_id = NULL, \
+        wrapped_key = NULL, destroyed_at = clock_timestamp() \
+    WHERE tenant_id = $1 AND credential_type = $2 AND ($3::bigint IS NULL OR version = $3) \
+        AND destroyed_at IS NULL";
+
+// One number among the advisory locks of the database, chosen at random.
+const DESTROYING: &str = "SELECT pg_try_advisory_xact_lock(8312604417790253)";
+// What a write has locked is left to the next time: nobody waits for the other.
+const DESTROY_DELETED: &str = "\
+    UPDATE tenant_credential_history SET credentials = NULL, sealed = NULL, key_id = NULL, \
+        wrapped_key = NULL, destroyed_at = clock_timestamp() \
+    WHERE (tenant_id, credential_type, version) IN ( \
+        SELECT tenant_id, credential_type, version FROM tenant_credential_history \
+        WHERE deleted_at < now() - make_interval(secs => $1) AND sealed IS NOT NULL \
+        ORDER BY deleted_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)";
+
+#[async_trait]
+impl CredentialVersions for Postgres {
+    async fn versions(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+        page: VersionsPage,
+    ) -> StoreResult<Option<Vec<VersionInfo>>> {
+        let mut lease = self.lease().await?;
+        let listed = bounded("versions", list(&mut lease, tenant, kind, page)).await;
+        lease.settle(listed)
+    }
+
+    async fn version(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+        version: Version,
+    ) -> StoreResult<Option<StoredCredentials>> {
+        let mut lease = self.lease().await?;
+        let found = find(&mut lease, &self.keyring, tenant, kind, version);
+        let found = bounded("version", found).await;
+        lease.settle(found)
+    }
+
+    async fn roll_back(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+        to: Version,
+        precondition: &Precondition,
+    ) -> StoreResult<Option<Written<CredentialsSet>>> {
+        let mut lease = self.lease().await?;
+        let done = roll_back(&mut lease, &self.keyring, (tenant, kind), to, precondition);
+        let done = bounded("roll_back", done).await;
+        lease.settle(done)
+    }
+
+    async fn delete_credentials(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+        precondition: &Precondition,
+    ) -> StoreResult<Option<Written<()>>> {
+        let mut lease = self.lease().await?;
+        let done = delete(&mut lease, tenant, kind, precondition);
+        let done = bounded("delete_credentials", done).await;
+        lease.settle(done)
+    }
+
+    async fn undelete_credentials(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+        precondition: &Precondition,
+    ) -> StoreResult<Option<Written<CredentialsSet>>> {
+        let mut lease = self.lease().await?;
+        let done = undelete(&mut lease, &self.keyring, (tenant, kind), precondition);
+        let done = bounded("undelete_credentials", done).await;
+        lease.settle(done)
+    }
+
+    async fn destroy_versions(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+        which: Option<Version>,
+        precondition: &Precondition,
+    ) -> StoreResult<Option<Written<u64>>> {
+        let mut lease = self.lease().await?;
+        let done = destroy(&mut lease, (tenant, kind), which, precondition);
+        let done = bounded("destroy_versions", done).await;
+        lease.settle(done)
+    }
+
+    async fn destroy_deleted(&self, retention: Duration) -> StoreResult<Option<u64>> {
+        let mut destroyed = 0;
+        for _ in 0..BATCHES {
+            let mut lease = self.lease().await?;
+            let batch = bounded("destroy_deleted", destroy_batch(&mut lease, retention)).await;
+            let Some(batch) = lease.settle(batch)? else {
+                return Ok((destroyed > 0).then_some(destroyed));
+            };
+            destroyed += batch;
+            if batch < BATCH_ROWS.unsigned_abs() {
+                break;
+            }
+        }
+        Ok(Some(destroyed))
+    }
+}
+
+async fn list(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    kind: CredentialType,
+    VersionsPage { limit, before }: VersionsPage,
+) -> StoreResult<Option<Vec<VersionInfo>>> {
+    let rows: Vec<VersionInfoRow> = sqlx::query_as(LIST)
+        .bind(tenant.as_str())
+        .bind(kind.as_str())
+        .bind(before.map(Version::get))
+        .bind(i64::from(limit))
+        .fetch_all(&mut *connection)
+        .await?;
+    if rows.is_empty() {
+        let any = sqlx::query_scalar(ANY_OF_ACTIVE).bind(tenant.as_str()).bind(kind.as_str());
+        if !any.fetch_one(connection).await? {
+            return Ok(None);
+        }
+    }
+    page(rows).map(Some)
+}
+
+async fn find(
+    connection: &mut PgConnection,
+    keyring: &Keyring,
+    tenant: &TenantId,
+    kind: CredentialType,
+    version: Version,
+) -> StoreResult<Option<StoredCredentials>> {
+    let is_active = sqlx::query_scalar(IS_ACTIVE).bind(tenant.as_str());
+    if !is_active.fetch_one(&mut *connection).await? {
+        return Ok(None);
+    }
+    let row = of_version(connection, tenant, kind, version).await?;
+    readable(row.map(|row| row.open(keyring, tenant, kind)))
+}
+
+async fn of_version(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    kind: CredentialType,
+    version: Version,
+) -> StoreResult<Option<VersionRow>> {
+    let row = sqlx::query_as(OF_VERSION)
+        .bind(tenant.as_str())
+        .bind(kind.as_str())
+        .bind(version.get())
+        .fetch_optional(connection)
+        .await?;
+    Ok(row)
+}
+
+async fn roll_back(
+    connection: &mut PgConnection,
+    keyring: &Keyring,
+    (id, kind): (&TenantId, CredentialType),
+    to: Version,
+    precondition: &Precondition,
+) -> StoreResult<Option<Written<CredentialsSet>>> {
+    refuse_early(connection, id, kind, precondition).await?;
+    let mut transaction = connection.begin().await?;
+    if locked_owner(&mut transaction, id).await?.is_none() {
+        return Ok(None);
+    }
+    if !require_current(&mut transaction, id, kind, precondition).await? {
+        return Err(NoVersion::OfType(kind).into());
+    }
+    let row = of_version(&mut transaction, id, kind, to).await?.ok_or(NoVersion::Unknown)?;
+    let stored = row.open(keyring, id, kind)?;
+    let (credential, version) =
+        put(&mut transaction, keyring, id, kind, &stored.credentials).await?;
+    let changes = logged_here(&mut transaction).await?;
+    let tenant = owner(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(Some(Written::logged(CredentialsSet { id: credential, version, tenant }, changes)))
+}
+
+async fn delete(
+    connection: &mut PgConnection,
+    id: &TenantId,
+    kind: CredentialType,
+    precondition: &Precondition,
+) -> StoreResult<Option<Written<()>>> {
+    refuse_early(connection, id, kind, precondition).await?;
+    let mut transaction = connection.begin().await?;
+    if locked_owner(&mut transaction, id).await?.is_none() {
+        return Ok(None);
+    }
+    if !require_current(&mut transaction, id, kind, precondition).await? {
+        return Err(NoVersion::OfType(kind).into());
+    }
+    of_which(&mut transaction, DELETE, (id, kind), None).await?;
+    let changes = logged_here(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(Some(Written::logged((), changes)))
+}
+
+async fn undelete(
+    connection: &mut PgConnection,
+    keyring: &Keyring,
+    (id, kind): (&TenantId, CredentialType),
+    precondition: &Precondition,
+) -> StoreResult<Option<Written<CredentialsSet>>> {
+    refuse_early(connection, id, kind, precondition).await?;
+    let mut transaction = connection.begin().await?;
+    if locked_owner(&mut transaction, id).await?.is_none() {
+        return Ok(None);
+    }
+    if require_current(&mut transaction, id, kind, precondition).await? {
+        return Err(NoVersion::Present(kind).into());
+    }
+    let row: Option<VersionRow> = sqlx::query_as(LAST)
+        .bind(id.as_str())
+        .bind(kind.as_str())
+        .fetch_optional(&mut *transaction)
+        .await?;
+    let stored = row.ok_or(NoVersion::OfType(kind))?.open_deleted(keyring, id, kind)?;
+    let (generation, credentials) = (stored.id, stored.credentials);
+    let (credential, version) =
+        set_as(&mut transaction, keyring, id, kind, &credentials, Some(generation)).await?;
+    sqlx::query(REVIVE)
+        .bind(id.as_str())
+        .bind(kind.as_str())
+        .bind(&credential)
+        .execute(&mut *transaction)
+        .await?;
+    let changes = logged_here(&mut transaction).await?;
+    let tenant = owner(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(Some(Written::logged(CredentialsSet { id: credential, version, tenant }, changes)))
+}
+
+async fn destroy(
+    connection: &mut PgConnection,
+    place: (&TenantId, CredentialType),
+    which: Option<Version>,
+    precondition: &Precondition,
+) -> StoreResult<Option<Written<u64>>> {
+    let (id, kind) = place;
+    refuse_early(connection, id, kind, precondition).await?;
+    let mut transaction = connection.begin().await?;
+    if locked_owner(&mut transaction, id).await?.is_none() {
+        return Ok(None);
+    }
+    require_current(&mut transaction, id, kind, precondition).await?;
+    let mut destroyed = of_which(&mut transaction, BURY, place, which).await?;
+    of_which(&mut transaction, DELETE, place, which).await?;
+    destroyed += of_which(&mut transaction, DESTROY, place, which).await?;
+    if destroyed == 0 {
+        let any = sqlx::query_scalar(ANY)
+            .bind(id.as_str())
+            .bind(kind.as_str())
+            .bind(which.map(Version::get));
+        if !any.fetch_one(&mut *transaction).await? {
+            let none = if which.is_some() { NoVersion::Unknown } else { NoVersion::OfType(kind) };
+            return Err(none.into());
+        }
+    }
+    let changes = logged_here(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(Some(Written::logged_if_any(destroyed, changes)))
+}
+
+/// Runs a statement on this version, or on all of them; says how many rows it has changed.
+async fn of_which(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    (id, kind): (&TenantId, CredentialType),
+    which: Option<Version>,
+) -> StoreResult<u64> {
+    let done = sqlx::query(statement)
+        .bind(id.as_str())
+        .bind(kind.as_str())
+        .bind(which.map(Version::get))
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+async fn destroy_batch(
+    connection: &mut PgConnection,
+    retention: Duration,
+) -> StoreResult<Option<u64>> {
+    let mut transaction = connection.begin().await?;
+    let ours: bool = sqlx::query_scalar(DESTROYING).fetch_one(&mut *transaction).await?;
+    if !ours {
+        return Ok(None);
+    }
+    let done = sqlx::query(DESTROY_DELETED)
+        .bind(retention.as_secs_f64())
+        .bind(BATCH_ROWS)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(Some(done.rows_affected()))
+}
