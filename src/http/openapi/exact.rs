@@ -3,6 +3,7 @@
 //! One table for all of them: a property means the same wherever it is sent.
 
 use serde_json::Value;
+use utoipa::Number;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{AdditionalProperties, Object, Type};
 use utoipa::openapi::{Components, RefOr, Schema};
@@ -21,6 +22,8 @@ const EMAIL: &str = r"^[^@\s\u0000-\u001f\u007f-\u009f]+@[^@\s\u0000-\u001f\u007
 /// More than blanks, and nothing that looks like a mask.
 const SECRET: &str = r"^(?!\s*\*\*\*)[\s\S]*\S";
 
+/// The number of no version is larger.
+const LAST_VERSION: Number = Number::Int(isize::MAX);
 /// `*`, or a list of entity tags.
 const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"([ \t]*,[ \t]*(W/)?"[!#-~]*")*)$"#;
 
@@ -48,10 +51,14 @@ pub(super) fn tags() -> Object {
 pub(super) fn parameters(operation: &mut Operation) {
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(parameter) = parameter
-            && let Some(pattern) = pattern(&parameter.name)
             && let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema
         {
-            schema.pattern = Some(pattern.to_owned());
+            if let Some(pattern) = pattern(&parameter.name) {
+                schema.pattern = Some(pattern.to_owned());
+            }
+            if ["version", "before"].contains(&parameter.name.as_str()) {
+                schema.maximum = Some(LAST_VERSION);
+            }
         }
     }
 }
@@ -77,6 +84,7 @@ fn complete(name: &str, property: &mut Object) {
     }
     match name {
         "credentials" => property.min_properties = Some(1),
+        "version" => property.maximum = Some(LAST_VERSION),
         "region" => property.enum_values = Some(regions().collect()),
         "genesys_region" => property.enum_values = Some(regions().chain([Value::Null]).collect()),
         _ => {}

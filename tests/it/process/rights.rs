@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::json;
-use tenant_service::store::{self, ChangeLog};
+use tenant_service::store::{self, ChangeLog, CredentialVersions};
 
 use crate::coherence::fleet::resolves;
 use crate::harness::postgres::SERVICE;
@@ -54,6 +54,13 @@ async fn a_replica_needs_no_more_than_the_documented_grants() {
         one.put_json("/api/tenants/t1/genesys/credentials", &genesys).await.expecting(200);
     }
     resolves(other, "/api/tenants/by-integration/i1", Some("t1")).await;
+    let credentials = "/api/tenants/t1/credentials/genesys";
+    let post = |rest: &str| one.request(reqwest::Method::POST, &format!("{credentials}/{rest}"));
+    post("rollback").json(&json!({"version": 1})).await.expecting(200);
+    other.delete(credentials).await.expecting(204);
+    post("undelete").await.expecting(200);
+    other.delete(&format!("{credentials}/versions/1")).await.expecting(204);
+    post("destroy").await.expecting(200);
     assert_eq!(other.get_json("/api/tenants").await["total"], 1);
     let patch = json!({"phone_number_id": "2"});
     other.patch_json("/api/tenants/t1", &patch).await.expecting(200);
@@ -66,6 +73,7 @@ async fn a_replica_needs_no_more_than_the_documented_grants() {
     let store =
         store::Postgres::connect(&SecretString::from(url.as_str()), keyring::keyring(), 2).unwrap();
     assert!(store.prune_log(Duration::from_hours(1)).await.unwrap().is_some());
+    assert!(store.destroy_deleted(Duration::from_hours(1)).await.unwrap().is_some());
     // A dump that was restored.
     database.execute("UPDATE tenant_changes_horizon SET database = 'another/1'").await;
     store.migrate().await.unwrap();
