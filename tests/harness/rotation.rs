@@ -58,7 +58,6 @@ pub async fn run(plan: &Plan) -> Report {
     let old = Keyring::generate(&file).expect("a keyring in a new folder").primary();
     let tenants = plan.versions / VERSIONS;
     fill(&database, &Keyring::load(&file).expect("it was just made"), tenants).await;
-    let before = fingerprint(&database).await;
     let path = file.to_str().expect("a path of text").to_owned();
     let environment = [("DATABASE_URL", database.url.as_str()), ("KEYRING_FILE", path.as_str())];
     let replicas = Replica::builder()
@@ -70,6 +69,7 @@ pub async fn run(plan: &Plan) -> Report {
         .start_many(2)
         .await;
     let replicas: Arc<[Replica]> = replicas.into();
+    let before = fingerprint(&database).await;
     let load = Arc::new(Load {
         stop: AtomicBool::new(false),
         reads: AtomicU64::new(0),
@@ -171,12 +171,16 @@ async fn fill(database: &Database, keyring: &Keyring, tenants: usize) {
     let columns = "tenant_id, credential_type, id, version, sealed, key_id, wrapped_key";
     for rows in current.chunks(1_000) {
         let rows = rows.join(", ");
-        database.execute(&format!("INSERT INTO tenant_credentials ({columns}) VALUES {rows}")).await;
+        database
+            .execute(&format!("INSERT INTO tenant_credentials ({columns}) VALUES {rows}"))
+            .await;
     }
     for rows in history.chunks(1_000) {
         let rows = rows.join(", ");
         let table = "tenant_credential_history";
-        database.execute(&format!("INSERT INTO {table} ({columns}, valid_from) VALUES {rows}")).await;
+        database
+            .execute(&format!("INSERT INTO {table} ({columns}, valid_from) VALUES {rows}"))
+            .await;
     }
     // As autovacuum would, sooner or later.
     database.execute("ANALYZE tenants, tenant_credentials, tenant_credential_history").await;
@@ -247,9 +251,8 @@ async fn opened(database: &Database, keyring: &Keyring) -> usize {
     type Row = (String, i64, String, Vec<u8>, String, Vec<u8>);
     let mut count = 0;
     for table in ["tenant_credentials", "tenant_credential_history"] {
-        let sql = format!(
-            "SELECT tenant_id, version, id, sealed, key_id, wrapped_key FROM {table}"
-        );
+        let sql =
+            format!("SELECT tenant_id, version, id, sealed, key_id, wrapped_key FROM {table}");
         let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
             .fetch_all(database.pool().await)
             .await

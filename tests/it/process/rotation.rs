@@ -41,7 +41,9 @@ impl Own {
         Keyring::generate(&file).unwrap();
         let database = Postgres::database().await;
         database
-            .execute("INSERT INTO tenants (id, name) SELECT 't' || n, 'T' FROM generate_series(1, 3) n")
+            .execute(
+                "INSERT INTO tenants (id, name) SELECT 't' || n, 'T' FROM generate_series(1, 3) n",
+            )
             .await;
         Self { database, folder, file: file.to_str().unwrap().to_owned() }
     }
@@ -153,8 +155,8 @@ async fn a_rotation_waits_for_a_replica_that_has_a_copy_of_the_file() {
     let ended = process.exited(DEADLINE).await;
     assert!(ended.success(), "{}", process.stderr.text());
     assert_eq!(document(file)["keys"].as_array().unwrap().len(), 2);
-    let of_old = format!("SELECT count(*) FROM tenant_credentials WHERE key_id = {old}")
-        .replace('"', "'");
+    let of_old =
+        format!("SELECT count(*) FROM tenant_credentials WHERE key_id = {old}").replace('"', "'");
     assert_eq!(own.database.scalar::<i64>(&of_old).await, 0);
 }
 
