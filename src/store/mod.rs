@@ -20,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::coherence::{Instance, LogHead, LogIdentity, Snapshot};
+use crate::crypto::Sealed;
 use crate::domain::{
     CacheKey, Change, CredentialType, Credentials, IntegrationId, Lookup, NewTenant, PhoneNumberId,
     Region, Status, Tenant, TenantId, TenantPatch,
@@ -124,6 +125,19 @@ pub struct StoredCredentials {
     pub version: i64,
     /// The object.
     pub credentials: Credentials,
+    /// The same, as it is stored.
+    pub sealed: Sealed,
+}
+
+/// Credentials as they are stored, for whoever keeps them elsewhere.
+#[derive(Debug, Clone)]
+pub struct SealedCredentials {
+    /// See [`StoredCredentials::id`].
+    pub id: String,
+    /// See [`StoredCredentials::version`].
+    pub version: i64,
+    /// What was sealed for that row and version.
+    pub sealed: Sealed,
 }
 
 /// Where a tenant's Genesys credentials are used: set on the tenant with them.
@@ -155,6 +169,15 @@ pub trait CredentialStore: Send + Sync {
         tenant: &TenantId,
         kind: CredentialType,
     ) -> StoreResult<Option<StoredCredentials>>;
+
+    /// Opens what was kept elsewhere, as the credentials of this tenant and type. `None` for what was
+    /// sealed by a key that the keyring does not have (any more), or is refused, which is counted.
+    fn open_sealed(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+        kept: SealedCredentials,
+    ) -> Option<StoredCredentials>;
 
     /// Replaces (or creates) the current credentials; the superseded version goes to the history.
     /// With `link`, the same transaction sets it on the tenant. `None`: there is no such tenant.
