@@ -11,6 +11,7 @@ use super::keyring;
 use crate::cache::l2::{L2, Source};
 use crate::cache::{L1, Tiered, Ttl};
 use crate::config::{self, Cache, Database, KeyringFile};
+use crate::crypto::Keyring;
 use crate::feed::{Applier, Barriers, NotifyTask, Publisher, notify_queue};
 use crate::service::Service;
 use crate::store::{Postgres, Sqlite, Store};
@@ -23,6 +24,8 @@ const CONNECTIONS: u32 = 16;
 pub struct Core {
     /// The truth.
     pub store: Arc<dyn Store>,
+    /// What it seals and opens with.
+    pub keyring: Arc<Keyring>,
     /// What the transport calls.
     pub service: Service,
     /// Where changes take effect.
@@ -64,7 +67,8 @@ impl Core {
             Some(redis) => Some((source_of(redis).await?, redis.prefix.as_str())),
             None => None,
         };
-        let (store, postgres) = open(database, keyring).await?;
+        let keyring = keyring::open(keyring, database).await?;
+        let (store, postgres) = open_with(database, Arc::clone(&keyring)).await?;
         let database = store.log_head().await.context("reading the change log")?.identity.database;
         let l2 = source.map(|(source, prefix)| Arc::new(L2::new(source, prefix, &database)));
         let (writes, loads) = (TaskTracker::new(), TaskTracker::new());
@@ -87,7 +91,7 @@ impl Core {
         };
         let publisher = Publisher::new(Arc::clone(&applier), queue, Arc::clone(&barriers));
         let service = Service::new(Arc::clone(&store), cache, publisher, writes.clone());
-        Ok(Self { store, service, applier, l2, postgres, barriers, writes, loads })
+        Ok(Self { store, keyring, service, applier, l2, postgres, barriers, writes, loads })
     }
 
     /// Ends a core that serves nobody: finishes what was begun, tells what was queued.
@@ -120,7 +124,17 @@ pub async fn open(
     database: &Database,
     keyring: &KeyringFile,
 ) -> anyhow::Result<(Arc<dyn Store>, Option<Postgres>)> {
-    let keyring = keyring::open(keyring, database).await?;
+    open_with(database, keyring::open(keyring, database).await?).await
+}
+
+/// The same, with a keyring that has been read.
+///
+/// # Errors
+/// The database is out of reach, is not ours, or can't be migrated.
+pub(super) async fn open_with(
+    database: &Database,
+    keyring: Arc<Keyring>,
+) -> anyhow::Result<(Arc<dyn Store>, Option<Postgres>)> {
     Ok(match database {
         Database::Postgres { url } => {
             let store = Postgres::connect(url, keyring, CONNECTIONS)?;

@@ -3,6 +3,7 @@
 mod banner;
 mod core;
 mod keyring;
+mod keys;
 mod lifecycle;
 mod memory;
 mod seed;
@@ -10,6 +11,7 @@ mod serve;
 mod verify;
 
 pub use self::core::{Core, close_store, open};
+pub use self::keys::{KeyReport, retire, rotate, status};
 pub use self::memory::keep_memory_private;
 pub use self::seed::{SeedFile, SeedReport, load, parse};
 pub use self::serve::serve;

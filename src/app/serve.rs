@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::core::close_store;
+use super::keyring::Watched;
 use super::lifecycle::{DRAIN_PATIENCE, Lifecycle, WRITES_PATIENCE, asked_to_end};
 use super::{Core, SeedFile, banner, load};
 use crate::config::{Config, Database};
@@ -42,11 +43,16 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let core =
         Core::build((&config.database, &config.keyring), redis, &config.cache, process).await?;
     let mut lifecycle = Lifecycle::default();
-    let Core { store, service, applier, l2, postgres, barriers, writes, loads } = core;
+    let Core { store, keyring, service, applier, l2, postgres, barriers, writes, loads } = core;
     let poll = PollTask::begin(Arc::clone(&store), Arc::clone(&applier), interval, bound);
     // The baseline before anything is cached, and before Redis is believed.
     let poll = poll.await.context("reading the change log")?;
     let proof = poll.proof();
+    // Whoever replaces a key has looked at this replica's row, or had written the file before it
+    // was there.
+    let mut watched = Watched::of(keyring, &config.keyring.path);
+    watched.reload().await;
+    lifecycle.supervise("watch of the keyring", |stop| watched.watch(stop));
     let embedded = matches!(config.database, Database::Sqlite { embedded: true, .. });
     if embedded && store.is_empty().await? {
         let demo = SeedFile::demo()?;

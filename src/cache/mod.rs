@@ -25,5 +25,5 @@ pub use l1::{Cached, L1};
 pub use sample::Sample;
 pub use serving::Serving;
 pub use stats::EvictedBy;
-pub use tiered::{Found, LoadError, Standing, Tiered, Ttl, Via};
+pub use tiered::{Found, LoadError, Loaded, Standing, Tiered, Ttl, Via};
 pub use value::{CredentialViews, Document, LookupBody, TenantBody, secret_text};

@@ -50,6 +50,16 @@ pub struct Found<T> {
     pub via: Via,
 }
 
+/// What a load has found.
+#[derive(Debug, Clone)]
+pub struct Loaded<T> {
+    /// The value, for memory.
+    pub value: T,
+    /// What other replicas may have of it by way of L2: the same, or what only they can make it of
+    /// again. `None`: nothing.
+    pub shared: Option<Document>,
+}
+
 /// From what look-ups are answered at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -187,7 +197,7 @@ impl Tiered {
         }
     }
 
-    /// The value under `key`: from L1, from L2, or by `load`.
+    /// The value under `key`: from L1, from L2 if it is a document, or by `load`.
     ///
     /// The order, and what may be answered, are the protocol's: see [`Reading`].
     ///
@@ -201,6 +211,36 @@ impl Tiered {
     where
         K: TypedKey,
         L: Future<Output = Result<Option<K::Value>, LoadError>> + Send + 'static,
+    {
+        let as_it_is = |value: K::Value| {
+            let shared = match K::wrap(Some(value.clone())) {
+                Cached::Document(document) => document,
+                Cached::Credentials(_) => None,
+            };
+            Loaded { value, shared }
+        };
+        let load = || {
+            let load = load();
+            async move { load.await.map(|found| found.map(as_it_is)) }
+        };
+        let open = |document| K::unwrap(Cached::Document(Some(document))).flatten();
+        self.get_shared(key, load, open).await
+    }
+
+    /// The value under `key`: from L1, or made by `open` of what L2 has, or by `load`, which says
+    /// what L2 gets. What does not open is taken out of L2, and the loader is asked.
+    ///
+    /// # Errors
+    /// The loader's.
+    pub async fn get_shared<K, L>(
+        self: &Arc<Self>,
+        key: K,
+        load: impl Fn() -> L,
+        open: impl FnOnce(Document) -> Option<K::Value> + Send + 'static,
+    ) -> Result<Found<K::Value>, LoadError>
+    where
+        K: TypedKey,
+        L: Future<Output = Result<Option<Loaded<K::Value>>, LoadError>> + Send + 'static,
     {
         let reading = self.serving.begin();
         let key = key.into();
@@ -223,7 +263,7 @@ impl Tiered {
             }
             Entered::Lead(began, tell) => {
                 self.l1_stats.request(key.kind(), Outcome::Miss);
-                let handle = self.lead::<K, L>(key.clone(), began, tell, load());
+                let handle = self.lead::<K, L>(key.clone(), began, tell, load(), open);
                 let (cached, via) = settled(handle).await?;
                 (cached, via, if via == Via::Store { Source::Database } else { Source::Cache })
             }
@@ -244,20 +284,21 @@ impl Tiered {
         began: Epoch,
         tell: watch::Sender<Option<FlightResult>>,
         load: L,
+        open: impl FnOnce(Document) -> Option<K::Value> + Send + 'static,
     ) -> FlightHandle
     where
         K: TypedKey,
-        L: Future<Output = Result<Option<K::Value>, LoadError>> + Send + 'static,
+        L: Future<Output = Result<Option<Loaded<K::Value>>, LoadError>> + Send + 'static,
     {
         let told = tell.subscribe();
         let flight = FlightGuard { cache: Arc::clone(self), key, began };
         self.loads.spawn(async move {
-            let (result, lease) = flight.run::<K>(load).await;
+            let Flown { result, lease, shared } = flight.run::<K>(load, open).await;
             let (cache, key) = flight.land();
             // The answer first: nobody waits for Redis to store it.
-            tell.send_replace(Some(result.clone()));
+            tell.send_replace(Some(result));
             if let Some(lease) = lease {
-                cache.use_lease(&key, &lease, result).await;
+                cache.use_lease(&key, &lease, shared).await;
             }
         });
         told
@@ -277,13 +318,14 @@ impl Tiered {
     ) -> Result<Found<K::Value>, LoadError>
     where
         K: TypedKey,
-        L: Future<Output = Result<Option<K::Value>, LoadError>> + Send + 'static,
+        L: Future<Output = Result<Option<Loaded<K::Value>>, LoadError>> + Send + 'static,
     {
         let may_be_old = K::MAY_BE_STALE && self.staleness(reading, clock::now()).is_some();
         let cached = cached.filter(|_| may_be_old);
         let read = async {
             let load = load();
-            self.bypass.read(key, Box::pin(async { load.await.map(K::wrap) }), &self.loads).await
+            let query = async { load.await.map(|found| K::wrap(found.map(|found| found.value))) };
+            self.bypass.read(key, Box::pin(query), &self.loads).await
         };
         let read = if self.serving.store_is_away() {
             Err(LoadError::away())
@@ -367,18 +409,11 @@ impl Tiered {
 
     /// Looks in L2, waiting briefly for whoever else is filling the key.
     async fn read_l2(&self, key: &CacheKey, noted: Epoch) -> L2Lookup {
-        // Credentials enter Redis only sealed, and nothing seals them yet.
-        let Some(l2) = self.l2.as_ref().filter(|_| !matches!(key, CacheKey::Credentials(..)))
-        else {
-            return L2Lookup::Nothing;
-        };
+        let Some(l2) = &self.l2 else { return L2Lookup::Nothing };
         let deadline = Instant::now() + BUSY_PATIENCE;
         let outcome = loop {
             match l2.get_or_lease(key, noted).await {
-                Ok(L2Read::Hit(document)) => {
-                    self.l2_stats.request(key.kind(), Outcome::hit(document.is_some()));
-                    return L2Lookup::Hit(document);
-                }
+                Ok(L2Read::Hit(document)) => return L2Lookup::Hit(document),
                 Ok(L2Read::Lease(lease)) => {
                     self.l2_stats.request(key.kind(), Outcome::Miss);
                     return L2Lookup::Leased(lease);
@@ -394,10 +429,10 @@ impl Tiered {
     }
 
     /// Fills L2, or gives the lease back: other replicas wait for whoever holds it.
-    async fn use_lease(&self, key: &CacheKey, lease: &Lease, loaded: FlightResult) {
+    async fn use_lease(&self, key: &CacheKey, lease: &Lease, shared: Option<Option<Document>>) {
         let Some(l2) = &self.l2 else { return };
         // On failure the lease ends by itself, or with the connection's epoch.
-        let Ok((Cached::Document(document), _)) = loaded else {
+        let Some(document) = shared else {
             drop(l2.release(key, lease).await);
             return;
         };
@@ -406,6 +441,15 @@ impl Tiered {
             self.l2_stats.fill(stored);
         }
     }
+}
+
+/// What a flight brings back.
+struct Flown {
+    result: FlightResult,
+    /// Under which L2 may be filled.
+    lease: Option<Lease>,
+    /// What with: a document, or that there is none.
+    shared: Option<Option<Document>>,
 }
 
 enum L2Lookup {
@@ -422,21 +466,27 @@ struct FlightGuard {
 }
 
 impl FlightGuard {
-    /// Reads L2, then the loader, and fills L1. Returns the lease under which L2 may be filled.
+    /// Reads L2, then the loader, and fills L1.
     async fn run<K: TypedKey>(
         &self,
-        load: impl Future<Output = Result<Option<K::Value>, LoadError>>,
-    ) -> (FlightResult, Option<Lease>) {
+        load: impl Future<Output = Result<Option<Loaded<K::Value>>, LoadError>>,
+        open: impl FnOnce(Document) -> Option<K::Value>,
+    ) -> Flown {
         let (lease, hit) = match self.cache.read_l2(&self.key, self.began).await {
-            L2Lookup::Hit(document) => (None, Some(Cached::Document(document))),
+            L2Lookup::Hit(document) => (None, self.opened::<K>(document, open).await),
             L2Lookup::Leased(lease) => (Some(lease), None),
             L2Lookup::Nothing => (None, None),
         };
+        let mut shared = None;
         let result = match hit {
             Some(cached) => Ok((cached, Via::L2)),
             // A loader that panics has failed like any other: the hook has logged where.
             None => match AssertUnwindSafe(load).catch_unwind().await {
-                Ok(loaded) => loaded.map(|value| (K::wrap(value), Via::Store)),
+                Ok(loaded) => loaded.map(|found| {
+                    shared =
+                        found.as_ref().map_or(Some(None), |found| found.shared.clone().map(Some));
+                    (K::wrap(found.map(|found| found.value)), Via::Store)
+                }),
                 Err(_) => Err(LoadError::Failed("the load panicked".into())),
             },
         };
@@ -448,7 +498,26 @@ impl FlightGuard {
                 sample.offer(&self.key);
             }
         }
-        (result, lease)
+        Flown { result, lease, shared }
+    }
+
+    /// What L2 had, as memory has it. What can't be opened is no hit, and is there no longer than
+    /// until now: it would be found again by each who looks.
+    async fn opened<K: TypedKey>(
+        &self,
+        document: Option<Document>,
+        open: impl FnOnce(Document) -> Option<K::Value>,
+    ) -> Option<Cached> {
+        let is_present = document.is_some();
+        let value = document.and_then(open);
+        let is_hit = value.is_some() == is_present;
+        let outcome = if is_hit { Outcome::hit(is_present) } else { Outcome::Miss };
+        self.cache.l2_stats.request(self.key.kind(), outcome);
+        if let Some(l2) = self.cache.l2.as_ref().filter(|_| !is_hit) {
+            // On failure its connection is gone, and with it the trust in what it shows.
+            drop(l2.revoke(std::slice::from_ref(&self.key)).await);
+        }
+        is_hit.then(|| K::wrap(value))
     }
 
     /// Ends the flight: it is stored by now, so the next request hits instead of joining.

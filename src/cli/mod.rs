@@ -94,7 +94,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         None => serve::Command { options: cli.options }.run().await?,
         Some(Command::Serve(command)) => command.run().await?,
         Some(Command::Migrate(command)) => command.run().await?,
-        Some(Command::Keys(command)) => command.run()?,
+        Some(Command::Keys(command)) => return command.run().await,
         Some(Command::Seed(command)) => command.run().await?,
         Some(Command::Openapi(openapi::Command {})) => openapi::Command::run()?,
         Some(Command::Verify(command)) => {

@@ -14,6 +14,7 @@ mod keyring;
 mod networks;
 mod redis;
 mod retention;
+mod rotation;
 mod telemetry;
 mod verify;
 
@@ -27,6 +28,7 @@ pub use self::http::{Http, TlsFiles};
 pub use self::keyring::KeyringFile;
 pub use self::networks::Networks;
 pub use self::redis::{Redis, RedisServer};
+pub use self::rotation::Rotation;
 pub use self::telemetry::{LogFormat, Telemetry};
 pub use self::verify::Verify;
 
@@ -90,6 +92,24 @@ pub struct MigrateOptions {
     keyring: keyring::Options,
     #[command(flatten)]
     telemetry: telemetry::Options,
+}
+
+/// What `keys` was given, where it looks at a database.
+#[derive(Debug, Clone, clap::Args)]
+pub struct KeysOptions {
+    #[command(flatten)]
+    database: database::Options,
+    #[command(flatten)]
+    keyring: keyring::Options,
+}
+
+/// What `keys rotate` was given.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RotateOptions {
+    #[command(flatten)]
+    rotation: rotation::Options,
+    #[command(flatten)]
+    keys: KeysOptions,
 }
 
 /// What `verify` was given: it reads, and logs nothing.
@@ -189,6 +209,39 @@ impl MigrateOptions {
         let keyring = self.keyring.validate(database.as_ref(), &mut mistakes);
         let telemetry = self.telemetry.validate(&mut mistakes);
         mistakes.unless_any((|| Some((database?, keyring?, telemetry?)))())
+    }
+}
+
+impl KeysOptions {
+    /// What these options mean.
+    ///
+    /// # Errors
+    /// See [`ServeOptions::validate`].
+    pub fn validate(self) -> Result<(Database, KeyringFile), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let both = self.checked(&mut mistakes);
+        mistakes.unless_any(both)
+    }
+
+    fn checked(self, mistakes: &mut Mistakes) -> Option<(Database, KeyringFile)> {
+        let database = self.database.validate(mistakes);
+        let keyring = self.keyring.validate(database.as_ref(), mistakes);
+        Some((database?, keyring?))
+    }
+}
+
+impl RotateOptions {
+    /// What these options mean.
+    ///
+    /// # Errors
+    /// See [`ServeOptions::validate`].
+    pub fn validate(self) -> Result<(Rotation, Database, KeyringFile), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let rotation = self.rotation.validate(&mut mistakes);
+        let keys = self.keys.checked(&mut mistakes);
+        let whole = rotation.zip(keys);
+        mistakes
+            .unless_any(whole.map(|(rotation, (database, keyring))| (rotation, database, keyring)))
     }
 }
 

@@ -16,6 +16,7 @@ use std::fmt;
 use aws_lc_rs::aead::{
     AES_256_GCM, AES_256_GCM_SIV, Aad, Algorithm, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
 };
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
@@ -51,6 +52,11 @@ impl Key {
         let mut key = Self(Zeroizing::default());
         (bytes.len() == KEY_LEN).then(|| key.0.copy_from_slice(bytes))?;
         Some(key)
+    }
+
+    /// Whether it is this one, in the same time whatever it is.
+    pub fn is(&self, other: &Self) -> bool {
+        verify_slices_are_equal(self.reveal(), other.reveal()).is_ok()
     }
 
     /// Its bytes.
@@ -130,8 +136,33 @@ pub fn seal(
     Ok(Sealed {
         sealed: encrypt(&AES_256_GCM, &data_key, &of_value(subject), value)?,
         key_id: key_id.to_owned(),
-        wrapped_key: encrypt(&AES_256_GCM_SIV, key, &of_key(subject, key_id), data_key.reveal())?,
+        wrapped_key: wrap((key_id, key), subject, &data_key)?,
     })
+}
+
+/// Wraps a data key by the key of this id.
+///
+/// # Errors
+/// See [`NotSealed`].
+pub fn wrap(
+    (key_id, key): (&str, &Key),
+    subject: &Subject<'_>,
+    data_key: &Key,
+) -> Result<Vec<u8>, NotSealed> {
+    encrypt(&AES_256_GCM_SIV, key, &of_key(subject, key_id), data_key.reveal())
+}
+
+/// The data key that was wrapped by the key of this id.
+///
+/// # Errors
+/// See [`Unopened`]; not [`Unopened::UnknownKey`].
+pub fn unwrap(
+    (key_id, key): (&str, &Key),
+    subject: &Subject<'_>,
+    wrapped_key: &[u8],
+) -> Result<Key, Unopened> {
+    let unwrapped = decrypt(&AES_256_GCM_SIV, key, &of_key(subject, key_id), wrapped_key)?;
+    Key::of(&unwrapped).ok_or(Unopened::Malformed)
 }
 
 /// Opens a value by the key that `sealed` names.
@@ -143,9 +174,7 @@ pub fn open(
     subject: &Subject<'_>,
     sealed: &Sealed,
 ) -> Result<Zeroizing<Vec<u8>>, Unopened> {
-    let aad = of_key(subject, &sealed.key_id);
-    let unwrapped = decrypt(&AES_256_GCM_SIV, key, &aad, &sealed.wrapped_key)?;
-    let data_key = Key::of(&unwrapped).ok_or(Unopened::Malformed)?;
+    let data_key = unwrap((&sealed.key_id, key), subject, &sealed.wrapped_key)?;
     decrypt(&AES_256_GCM, &data_key, &of_value(subject), &sealed.sealed)
 }
 

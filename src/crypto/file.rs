@@ -8,6 +8,8 @@
 //!   ]
 //! }
 //! ```
+//!
+//! While a key is being replaced, `next` names the one that is to be the primary.
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -94,6 +96,18 @@ pub enum Reason {
     /// No key has the primary's id.
     #[error("`primary` is the id of none of its keys")]
     NoPrimary,
+    /// `next` is the primary's, or no key's, id.
+    #[error("`next` must be the id of one of its keys, and not of the primary")]
+    NoNext,
+    /// A key that is in use has become another one.
+    #[error(
+        "its key {id} is another one than before: what was sealed by it would not open. A new key \
+         needs a new id"
+    )]
+    Replaced {
+        /// Which one.
+        id: String,
+    },
     /// A keyring is never written over.
     #[error("it is there already, and was left as it is: nothing sealed by it opens without it")]
     Exists,
@@ -107,17 +121,31 @@ pub enum Reason {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Document {
-    primary: String,
-    keys: Vec<Entry>,
+pub(super) struct Document {
+    pub primary: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    pub keys: Vec<Entry>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
-    id: String,
+pub(super) struct Entry {
+    pub id: String,
     key: String,
-    created_at: Timestamp,
+    pub created_at: Timestamp,
+}
+
+impl Entry {
+    fn of(id: &str, key: &Key) -> Self {
+        let created_at = Timestamp::now().round(Unit::Second).unwrap_or_default();
+        Self { id: id.to_owned(), key: BASE64_STANDARD.encode(key.reveal()), created_at }
+    }
+
+    /// A new key under a new id.
+    pub fn random() -> Result<Self, Reason> {
+        random_key().map(|(id, key)| Self::of(&id, &key))
+    }
 }
 
 impl Drop for Entry {
@@ -135,31 +163,46 @@ impl Keyring {
         read(path).and_then(|text| parse(&text)).map_err(|reason| named(path, reason))
     }
 
+    /// Reads the keyring again; says whether it has changed. Where it can't be used, what was there
+    /// before stays.
+    ///
+    /// # Errors
+    /// See [`Reason`].
+    pub fn reload(&self, path: &Path) -> Result<bool, KeyringError> {
+        let replaced = |id| named(path, Reason::Replaced { id });
+        Self::load(path).and_then(|newer| self.take(newer).map_err(replaced))
+    }
+
     /// Makes a keyring of one new key, which only its owner can read.
     ///
     /// # Errors
     /// See [`Reason`]; [`Reason::Exists`] among them.
     pub fn generate(path: &Path) -> Result<Self, KeyringError> {
         let made = || {
-            let key = Key::random().map_err(Reason::NoKey)?;
-            let id = format!("{:016x}", u64::from_be_bytes(random_id()?));
-            let text = BASE64_STANDARD.encode(key.reveal());
-            let now = Timestamp::now().round(Unit::Second).unwrap_or_default();
-            let entry = Entry { id: id.clone(), key: text, created_at: now };
-            let document = Document { primary: id.clone(), keys: vec![entry] };
-            let mut text = serde_json::to_vec_pretty(&document)
-                .map(Zeroizing::new)
-                .map_err(|_| Reason::Unwritable(ErrorKind::InvalidData.into()))?;
-            text.push(b'\n');
-            create(path, &text)?;
+            let (id, key) = random_key()?;
+            let keys = vec![Entry::of(&id, &key)];
+            create(path, &text_of(&Document { primary: id.clone(), next: None, keys })?)?;
             Ok(Self::of((id, key), Vec::new()))
         };
         made().map_err(|reason| named(path, reason))
     }
 }
 
-fn named(path: &Path, reason: Reason) -> KeyringError {
+pub(super) fn named(path: &Path, reason: Reason) -> KeyringError {
     KeyringError { path: path.to_owned(), reason }
+}
+
+fn random_key() -> Result<(String, Key), Reason> {
+    let id = format!("{:016x}", u64::from_be_bytes(random_id()?));
+    Ok((id, Key::random().map_err(Reason::NoKey)?))
+}
+
+/// The text of the file.
+pub(super) fn text_of(document: &Document) -> Result<Zeroizing<Vec<u8>>, Reason> {
+    let text = serde_json::to_vec_pretty(document).map(Zeroizing::new);
+    let mut text = text.map_err(|_| Reason::Unwritable(ErrorKind::InvalidData.into()))?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 fn random_id() -> Result<[u8; 8], Reason> {
@@ -169,7 +212,7 @@ fn random_id() -> Result<[u8; 8], Reason> {
     Ok(id)
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Reason> {
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Reason> {
     let unreadable = |error: io::Error| match error.kind() {
         ErrorKind::NotFound => Reason::Missing,
         _ => Reason::Unreadable(error),
@@ -206,6 +249,11 @@ fn exposed(_: &fs::Metadata) -> Option<u32> {
 }
 
 fn parse(text: &[u8]) -> Result<Keyring, Reason> {
+    parsed(text).map(|(_, keyring)| keyring)
+}
+
+/// The document, and the keyring that it is.
+pub(super) fn parsed(text: &[u8]) -> Result<(Document, Keyring), Reason> {
     // Not the error itself: it quotes what it found.
     let document: Document = serde_json::from_slice(text)
         .map_err(|error| Reason::NoKeyring { line: error.line(), column: error.column() })?;
@@ -226,7 +274,12 @@ fn parse(text: &[u8]) -> Result<Keyring, Reason> {
             others.push(named);
         }
     }
-    Ok(Keyring::of(primary.ok_or(Reason::NoPrimary)?, others))
+    let primary = primary.ok_or(Reason::NoPrimary)?;
+    if document.next.as_ref().is_some_and(|next| *next == primary.0 || !ids.contains(next)) {
+        return Err(Reason::NoNext);
+    }
+    let keyring = Keyring::of(primary, others);
+    Ok((document, keyring))
 }
 
 fn decoded(text: &str) -> Option<Key> {
@@ -269,7 +322,7 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
 
 /// Makes the name of a new file outlast a crash, as its content does: what is sealed next depends on
 /// both.
-fn synced(path: &Path) -> io::Result<()> {
+pub(super) fn synced(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) if cfg!(unix) => {
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };

@@ -1,15 +1,18 @@
 //! Sealing: what a credential is in the database.
 //!
 //! [`envelope`] is pure: a value under a data key of its own, and that key under a key of the
-//! keyring. [`Keyring`] knows which key that is, and `file` the file that they are in.
+//! keyring. [`Keyring`] knows which key that is, `file` the file that they are in, and
+//! [`KeyringEditor`] how that is changed.
 //!
 //! Architecture Invariant: nothing in here has a `Debug`, a `Display` or an error that shows a key,
 //! a value, or a byte of either.
 
+mod edit;
 pub mod envelope;
 mod file;
 mod keyring;
 
+pub use self::edit::{KeyEntry, KeyringEditor};
 pub use self::envelope::{NotSealed, Sealed, Subject, Unopened};
 pub use self::file::{KeyringError, Reason};
-pub use self::keyring::Keyring;
+pub use self::keyring::{Keyring, Rewrap};

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::ServiceError;
+use super::{ServiceError, sealed};
 use crate::cache::{
     ByIntegration, ByPhone, ByTenant, Cached, CredentialViews, CredentialsOf, Document, LoadError,
-    LookupBody, TenantBody, TypedKey,
+    Loaded as Shared, LookupBody, TenantBody, TypedKey,
 };
 use crate::domain::{
     CacheKey, CredentialType, IntegrationId, Lookup, PhoneNumberId, Tenant, TenantId,
 };
-use crate::store::{Store, StoreError, StoreResult};
+use crate::store::{Store, StoreError, StoreResult, StoredCredentials};
 
 type Loaded<T> = Result<Option<T>, LoadError>;
 
@@ -31,10 +31,38 @@ pub(super) async fn credentials(
     id: &TenantId,
     kind: CredentialType,
 ) -> Loaded<Arc<CredentialViews>> {
+    Ok(shared_credentials(store, id, kind).await?.map(|found| found.value))
+}
+
+/// The same, with what other replicas may have of it.
+pub(super) async fn shared_credentials(
+    store: &dyn Store,
+    id: &TenantId,
+    kind: CredentialType,
+) -> Loaded<Shared<Arc<CredentialViews>>> {
     loaded("credentials", store.credentials(id, kind).await, |stored| {
-        let (generation, version) = (stored.id.as_str(), stored.version);
-        CredentialViews::of(kind, &stored.credentials, (generation, version)).map(Arc::new)
+        let shared = Some(sealed::document(stored)?);
+        Ok(Shared { value: views(kind, stored)?, shared })
     })
+}
+
+/// The views of what another replica has shared, if it opens here.
+pub(super) fn opened_credentials(
+    store: &dyn Store,
+    id: &TenantId,
+    kind: CredentialType,
+    document: &Document,
+) -> Option<Arc<CredentialViews>> {
+    let stored = store.open_sealed(id, kind, sealed::read(document)?)?;
+    views(kind, &stored).ok()
+}
+
+fn views(
+    kind: CredentialType,
+    stored: &StoredCredentials,
+) -> serde_json::Result<Arc<CredentialViews>> {
+    let (generation, version) = (stored.id.as_str(), stored.version);
+    CredentialViews::of(kind, &stored.credentials, (generation, version)).map(Arc::new)
 }
 
 /// What a cache that is right has under this key: the truth, as it would be filled now.

@@ -9,6 +9,7 @@ mod credentials;
 mod error;
 mod load;
 mod resolve;
+mod sealed;
 mod standing;
 mod tenants;
 mod versions;

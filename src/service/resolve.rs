@@ -71,8 +71,12 @@ impl Service {
     ) -> Result<Found<Arc<CredentialViews>>, ServiceError> {
         let load = || {
             let (store, id) = (Arc::clone(&self.0.store), id.clone());
-            async move { load::credentials(store.as_ref(), &id, kind).await }
+            async move { load::shared_credentials(store.as_ref(), &id, kind).await }
         };
-        Ok(self.0.cache.get(CredentialsOf(id.clone(), kind), load).await?)
+        let (store, owner) = (Arc::clone(&self.0.store), id.clone());
+        let open = move |document: Document| {
+            load::opened_credentials(store.as_ref(), &owner, kind, &document)
+        };
+        Ok(self.0.cache.get_shared(CredentialsOf(id.clone(), kind), load, open).await?)
     }
 }

@@ -14,12 +14,14 @@ mod row;
 mod seal;
 pub mod sqlite;
 mod versions;
+mod wrap;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::coherence::{Instance, LogHead, LogIdentity, Snapshot};
+use crate::crypto::Sealed;
 use crate::domain::{
     CacheKey, Change, CredentialType, Credentials, IntegrationId, Lookup, NewTenant, PhoneNumberId,
     Precondition, Region, Status, Tenant, TenantId, TenantPatch,
@@ -142,6 +144,19 @@ pub struct StoredCredentials {
     pub version: i64,
     /// The object.
     pub credentials: Credentials,
+    /// The same, as it is stored.
+    pub sealed: Sealed,
+}
+
+/// Credentials as they are stored, for whoever keeps them elsewhere.
+#[derive(Debug, Clone)]
+pub struct SealedCredentials {
+    /// See [`StoredCredentials::id`].
+    pub id: String,
+    /// See [`StoredCredentials::version`].
+    pub version: i64,
+    /// What was sealed for that row and version.
+    pub sealed: Sealed,
 }
 
 /// Where a tenant's Genesys credentials are used: set on the tenant with them.
@@ -173,6 +188,15 @@ pub trait CredentialStore: Send + Sync {
         tenant: &TenantId,
         kind: CredentialType,
     ) -> StoreResult<Option<StoredCredentials>>;
+
+    /// Opens what was kept elsewhere, as the credentials of this tenant and type. `None` for what was
+    /// sealed by a key that the keyring does not have (any more), or is refused, which is counted.
+    fn open_sealed(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+        kept: SealedCredentials,
+    ) -> Option<StoredCredentials>;
 
     /// Replaces (or creates) the current credentials; the superseded version goes to the history.
     /// With `link`, the same transaction sets it on the tenant. `None`: there is no such tenant.
@@ -252,6 +276,9 @@ pub struct Replica {
     pub applied: Snapshot,
     /// How long it serves on one proof.
     pub bound: Duration,
+    /// The keys of the keyring that it holds, by their ids; it seals by the first one. None, of a
+    /// version that does not say.
+    pub keys: Vec<String>,
 }
 
 /// The table of those processes, as it was at one moment.
@@ -269,8 +296,9 @@ pub struct Roster {
 /// The processes that serve from cache, as they say themselves.
 #[async_trait]
 pub trait Replicas: Send + Sync {
-    /// Renews the row of a process, durably, and says what it has applied and for how long it
-    /// serves on that. Where there is none, it is made: every write waits for it from now on.
+    /// Renews the row of a process, durably, and says what it has applied, for how long it serves
+    /// on that, and which keys of the keyring it holds. Where there is none, it is made: every write
+    /// waits for it from now on.
     async fn renew(&self, instance: &str, applied: &Snapshot, bound: Duration) -> StoreResult<()>;
 
     /// The table.
@@ -288,6 +316,61 @@ pub trait Replicas: Send + Sync {
     async fn bury(&self, instance: &str, renewals: i64) -> StoreResult<bool>;
 }
 
+/// How many rows of a table name a key of the keyring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyUse {
+    /// The table.
+    pub table: &'static str,
+    /// The key, as the rows have it.
+    pub key_id: String,
+    /// How many.
+    pub rows: u64,
+}
+
+/// Up to where a pass over all rows has come.
+#[derive(Debug, Clone, Default)]
+pub struct WrapPlace {
+    table: usize,
+    row: (String, String, i64),
+}
+
+/// What one step of a pass has done.
+#[derive(Debug)]
+pub struct WrapStep {
+    /// Rows whose data key is wrapped by the primary key from now on.
+    pub rewrapped: u64,
+    /// Why others are not: their data keys were not unwrapped.
+    pub refused: Vec<StoreError>,
+    /// Where to go on; `None` at the end of the pass.
+    pub next: Option<WrapPlace>,
+}
+
+/// What is held for as long as nobody else may replace keys.
+pub trait RotationLock: Send {}
+
+/// Data keys, and the keys of the keyring that they are wrapped by.
+#[async_trait]
+pub trait Wrapping: Send + Sync {
+    /// How many rows name which key, whether or not the keyring has it.
+    async fn key_uses(&self) -> StoreResult<Vec<KeyUse>>;
+
+    /// Wraps anew, by the primary key, the data keys of at most `limit` rows that name another one,
+    /// from this place on. No version changes by that, no change is logged, and whoever reads
+    /// meanwhile reads the same value. A row that somebody else has locked is passed over, and so
+    /// waits for the next pass.
+    async fn rewrap(&self, from: WrapPlace, limit: u32) -> StoreResult<WrapStep>;
+
+    /// Forbids every row to name one of these keys from now on. What a transaction has written that
+    /// was under way is there all the same, once it has ended: see [`ChangeLog::mark`].
+    async fn retire_keys(&self, keys: &[String]) -> StoreResult<()>;
+
+    /// Takes that back.
+    async fn reinstate_keys(&self, keys: &[String]) -> StoreResult<()>;
+
+    /// Keeps others from replacing keys of this database. `None`: somebody is at it.
+    async fn lock_rotation(&self) -> StoreResult<Option<Box<dyn RotationLock>>>;
+}
+
 /// Samples, for whoever compares answers with the truth.
 #[async_trait]
 pub trait Sampling: Send + Sync {
@@ -302,7 +385,13 @@ pub trait Sampling: Send + Sync {
 /// All of it.
 #[async_trait]
 pub trait Store:
-    Tenants + CredentialStore + CredentialVersions + ChangeLog + Replicas + Sampling
+    Tenants
+    + CredentialStore
+    + CredentialVersions
+    + ChangeLog
+    + Replicas
+    + Wrapping
+    + Sampling
 {
     /// Answers if the database does: for health checks.
     async fn ping(&self) -> StoreResult<()>;

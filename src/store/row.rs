@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::{Replica, StoreError, StoreResult};
+use crate::crypto::Keyring;
 use crate::domain::{CacheKey, Change, ChangeKind, Lookup, Tenant, TenantId, keeps_digits};
 use crate::telemetry::logging::chain;
 
@@ -196,12 +197,18 @@ pub(super) fn replica(
     instance: String,
     renewals: i64,
     applied: &str,
-    bound_ms: i64,
+    (bound_ms, keys): (i64, &str),
 ) -> StoreResult<Replica> {
     let applied = applied.parse();
     let applied = applied.map_err(|_| StoreError::Corrupt("tenant_replicas.applied"))?;
     let bound = Duration::from_millis(number(bound_ms, "tenant_replicas.bound_ms")?);
-    Ok(Replica { instance, renewals, applied, bound })
+    let keys = keys.split_whitespace().map(ToOwned::to_owned).collect();
+    Ok(Replica { instance, renewals, applied, bound, keys })
+}
+
+/// How a replica's row holds the keys of its keyring.
+pub(super) fn key_list(keyring: &Keyring) -> String {
+    keyring.ids().join(" ")
 }
 
 /// Where the counter of a new row begins. Not at zero: a row that was taken away and made anew must

@@ -4,8 +4,8 @@ use sqlx::FromRow;
 use zeroize::Zeroizing;
 
 use super::row::object;
-use super::{Refusal, StoreError, StoreResult, StoredCredentials};
-use crate::crypto::{Keyring, Sealed, Subject};
+use super::{Refusal, SealedCredentials, StoreError, StoreResult, StoredCredentials};
+use crate::crypto::{Keyring, Sealed, Subject, Unopened};
 use crate::domain::{CredentialType, Credentials, TenantId};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{SEALING_REFUSED, counter_of};
@@ -59,18 +59,53 @@ impl CredentialsRow {
         let parts = sealed.zip(key_id).zip(wrapped_key).filter(|_| !is_plain);
         let sealed =
             parts.map(|((sealed, key_id), wrapped_key)| Sealed { sealed, key_id, wrapped_key });
-        let subject = Subject { credential: &id, tenant, kind, version };
-        let opened = sealed
-            .ok_or(Refusal::Unsealed)
-            .and_then(|sealed| keyring.open(&subject, &sealed).map_err(Refusal::Unopened));
-        let text = opened.map_err(|why| {
+        let opened = sealed.ok_or(Refusal::Unsealed).and_then(|sealed| {
+            open(keyring, tenant, kind, SealedCredentials { id, version, sealed })
+        });
+        opened.unwrap_or_else(|why| {
             counter_of(SEALING_REFUSED, &[("reason", why.reason())]).increment(1);
-            StoreError::Refused { tenant: tenant.clone(), kind, version, why }
-        })?;
-        let text = std::str::from_utf8(&text).map_err(|_| UNREADABLE)?;
-        let credentials = Credentials::from_stored(object(text, COLUMN)?);
-        Ok(StoredCredentials { id, version, credentials })
+            Err(StoreError::Refused { tenant: tenant.clone(), kind, version, why })
+        })
     }
+}
+
+/// Opens what was kept elsewhere. A key that is not there is no reason to be alarmed: rows have got
+/// another one since, and what is kept has not.
+pub(super) fn open_kept(
+    keyring: &Keyring,
+    tenant: &TenantId,
+    kind: CredentialType,
+    kept: SealedCredentials,
+) -> Option<StoredCredentials> {
+    match open(keyring, tenant, kind, kept) {
+        Ok(opened) => opened.ok(),
+        Err(Refusal::Unopened(Unopened::UnknownKey { .. })) => None,
+        Err(why) => {
+            counter_of(SEALING_REFUSED, &[("reason", why.reason())]).increment(1);
+            let (kind, why) = (kind.as_str(), why.reason());
+            tracing::error!(
+                tenant_id = tenant.as_str(),
+                kind,
+                why,
+                "sealed credentials that were kept in Redis are refused; the database is asked"
+            );
+            None
+        }
+    }
+}
+
+fn open(
+    keyring: &Keyring,
+    tenant: &TenantId,
+    kind: CredentialType,
+    SealedCredentials { id, version, sealed }: SealedCredentials,
+) -> Result<StoreResult<StoredCredentials>, Refusal> {
+    let subject = Subject { credential: &id, tenant, kind, version };
+    let text = keyring.open(&subject, &sealed).map_err(Refusal::Unopened)?;
+    Ok(std::str::from_utf8(&text).map_err(|_| UNREADABLE).and_then(|text| {
+        let credentials = Credentials::from_stored(object(text, COLUMN)?);
+        Ok(StoredCredentials { id, version, credentials, sealed })
+    }))
 }
 
 const COLUMN: &str = "tenant_credentials.sealed";

@@ -43,6 +43,10 @@ pub const WRITE_BARRIER: &str = "tenant_write_barrier_seconds";
 /// changed or moved (`forged`), are sealed by a key that is not in the keyring (`unknown_key`), or
 /// in no known form (`malformed`).
 pub const SEALING_REFUSED: &str = "tenant_sealing_refused_total";
+/// Keys that the keyring has at present.
+pub const KEYRING_KEYS: &str = "tenant_keyring_keys";
+/// Times that the keyring's file could not be read again; the keys of before stay in use.
+pub const KEYRING_RELOAD_FAILURES: &str = "tenant_keyring_reload_failures_total";
 /// Time that statements take, by `query`.
 pub const STORE_QUERY: &str = "tenant_store_query_seconds";
 /// Requests by `route` template, `method` and status `class`.
@@ -79,6 +83,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "Seconds from a write's commit until it may be acknowledged."
     );
     describe_counter!(SEALING_REFUSED, "Stored credentials that were refused.");
+    describe_gauge!(KEYRING_KEYS, "Keys that the keyring has.");
+    describe_counter!(KEYRING_RELOAD_FAILURES, "Times that the keyring could not be read again.");
     describe_histogram!(STORE_QUERY, "Seconds a statement took.");
     Ok(handle)
 }

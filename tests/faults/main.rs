@@ -15,6 +15,7 @@ pub mod harness;
 
 mod matrix;
 mod report;
+mod rotation;
 mod soak;
 mod speed;
 
@@ -23,6 +24,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio::runtime;
+
+use crate::harness::rotation::Plan;
 
 /// The service under load while things go wrong.
 #[derive(Parser)]
@@ -58,6 +61,19 @@ enum Command {
         #[arg(long, default_value_t = 10_000)]
         reads_a_second: u32,
     },
+    /// A key replaced under load, by a command that is killed again and again. Exit code 1 where a
+    /// read has failed.
+    Rotation {
+        #[arg(long, default_value_t = 100_000)]
+        versions: usize,
+        #[arg(long, default_value_t = 10)]
+        kills: usize,
+        #[arg(long, default_value_t = 2_000)]
+        rows_per_second: usize,
+        /// Write what came of it to this file, if no read has failed.
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
     /// As many reads as go, with nothing broken.
     Speed,
 }
@@ -71,9 +87,12 @@ fn main() -> ExitCode {
             Some(Command::Soak { minutes, seed, reads_a_second }) => {
                 soak::run(minutes, seed, reads_a_second).await
             }
+            Some(Command::Rotation { versions, kills, rows_per_second, write }) => {
+                rotation::run(&Plan { versions, kills, rows_per_second }, write).await
+            }
             Some(Command::Speed) => speed::run().await,
             None => {
-                println!("Nothing to do: see scripts/faults and scripts/soak.");
+                println!("Nothing to do: see scripts/faults, scripts/soak and scripts/rotation.");
                 true
             }
         }

@@ -58,6 +58,7 @@ pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod replica;
+pub mod rotation;
 pub mod scratch;
 
 pub use cli::{Output, run_cli, run_cli_unprivileged, spawn_cli_in, spawn_cli_unprivileged};

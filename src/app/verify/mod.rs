@@ -13,6 +13,7 @@ mod replica;
 mod report;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -27,6 +28,7 @@ pub use self::report::{Report, Verdict};
 use crate::app::keyring::existing;
 use crate::coherence::Bound;
 use crate::config::{Database, KeyringFile, Verify};
+use crate::crypto::Keyring;
 use crate::domain::{CacheKey, CredentialType, TenantId};
 use crate::store::{Postgres, Sqlite, Store, StoreError};
 
@@ -59,7 +61,7 @@ pub async fn verify(
     database: &Database,
     keyring: &KeyringFile,
 ) -> anyhow::Result<Report> {
-    let store = open(database, keyring)?;
+    let store = open_read_only(database, existing(keyring)?)?;
     let replicas: Vec<Replica> =
         plan.replicas.iter().map(|url| Replica::at(url, plan.bound)).collect();
     // That they are what they should be, before anything takes long.
@@ -193,8 +195,10 @@ async fn keys_of(store: &dyn Store, id: TenantId) -> anyhow::Result<Vec<CacheKey
 }
 
 /// The database, through which nothing is written and nothing is migrated.
-fn open(database: &Database, keyring: &KeyringFile) -> anyhow::Result<Box<dyn Store>> {
-    let keyring = existing(keyring)?;
+pub(super) fn open_read_only(
+    database: &Database,
+    keyring: Arc<Keyring>,
+) -> anyhow::Result<Box<dyn Store>> {
     Ok(match database {
         Database::Postgres { url } => Box::new(Postgres::read_only(url, keyring, CONNECTIONS)?),
         Database::Sqlite { path, .. } => Box::new(Sqlite::read_only(path, keyring)),

@@ -20,7 +20,7 @@ fn entry(id: &str, byte: u8) -> Value {
     json!({"id": id, "key": key, "created_at": "2026-01-02T03:04:05Z"})
 }
 
-fn parsed(document: &Value) -> Result<Keyring, Reason> {
+fn parsed_as(document: &Value) -> Result<Keyring, Reason> {
     parse(document.to_string().as_bytes())
 }
 
@@ -46,7 +46,7 @@ fn a_generated_keyring_is_its_owners_alone_and_is_never_replaced() {
     assert_eq!(loaded.primary(), made.primary());
     assert_eq!(**loaded.open(&subject, &sealed).unwrap(), *b"value");
     let other = Keyring::generate(&folder.path().join("other.json")).unwrap();
-    let unknown = Unopened::UnknownKey { key_id: made.primary().to_owned() };
+    let unknown = Unopened::UnknownKey { key_id: made.primary() };
     assert_eq!(other.open(&subject, &sealed), Err(unknown));
 }
 
@@ -66,15 +66,15 @@ fn of_those_who_generate_at_once_one_does() {
 #[test]
 fn each_key_opens_and_the_primary_seals() {
     let both = json!({"primary": TWO, "keys": [entry(ONE, 1), entry(TWO, 2)]});
-    let both = parsed(&both).unwrap();
-    let old = parsed(&json!({"primary": ONE, "keys": [entry(ONE, 1)]})).unwrap();
+    let both = parsed_as(&both).unwrap();
+    let old = parsed_as(&json!({"primary": ONE, "keys": [entry(ONE, 1)]})).unwrap();
     let tenant = "acme".parse().unwrap();
     let kind = CredentialType::Genesys;
     let subject = Subject { credential: "c", tenant: &tenant, kind, version: 1 };
     let of_old = old.seal(&subject, b"value").unwrap();
     assert_eq!(**both.open(&subject, &of_old).unwrap(), *b"value");
     let of_both = both.seal(&subject, b"value").unwrap();
-    assert_eq!((of_both.key_id.as_str(), both.primary(), both.size()), (TWO, TWO, 2));
+    assert_eq!((of_both.key_id.as_str(), &*both.primary(), both.size()), (TWO, TWO, 2));
     assert!(matches!(old.open(&subject, &of_both), Err(Unopened::UnknownKey { .. })));
     // Whatever stands in the column, an error repeats no more than an id.
     let odd = crate::crypto::Sealed { key_id: "hunter2".into(), ..of_both };
@@ -83,7 +83,7 @@ fn each_key_opens_and_the_primary_seals() {
 
 #[test]
 fn what_is_no_keyring_is_refused() {
-    let keys = |keys: Value| parsed(&json!({"primary": ONE, "keys": keys})).unwrap_err();
+    let keys = |keys: Value| parsed_as(&json!({"primary": ONE, "keys": keys})).unwrap_err();
     assert!(matches!(keys(json!([])), Reason::NoPrimary));
     assert!(matches!(keys(json!([entry(TWO, 1)])), Reason::NoPrimary));
     assert!(matches!(keys(json!([entry(ONE, 1), entry(ONE, 1)])), Reason::Duplicate(2)));
@@ -99,8 +99,8 @@ fn what_is_no_keyring_is_refused() {
     for refused in [
         keys(json!([unknown])),
         keys(json!(["hunter2"])),
-        parsed(&json!({"primary": ONE, "keys": [entry(ONE, 1)], "hunter2": 1})).unwrap_err(),
-        parsed(&json!({"keys": [entry(ONE, 1)]})).unwrap_err(),
+        parsed_as(&json!({"primary": ONE, "keys": [entry(ONE, 1)], "hunter2": 1})).unwrap_err(),
+        parsed_as(&json!({"keys": [entry(ONE, 1)]})).unwrap_err(),
         parse(b"hunter2").unwrap_err(),
         parse(b"").unwrap_err(),
     ] {

@@ -9,10 +9,11 @@ use super::tenants::{locked_owner, owner, set_link};
 use super::{Postgres, bounded};
 use crate::crypto::{Keyring, Sealed, Subject};
 use crate::domain::{CredentialType, Credentials, Precondition, TenantId};
-use crate::store::seal::{CredentialsRow, sealed};
+use crate::store::seal::{CredentialsRow, open_kept, sealed};
 use crate::store::versions::{CurrentRow, require};
 use crate::store::{
-    CredentialStore, CredentialsSet, GenesysLink, StoreResult, StoredCredentials, Written,
+    CredentialStore, CredentialsSet, GenesysLink, SealedCredentials, StoreResult,
+    StoredCredentials, Written,
 };
 
 const CURRENT: &str = "\
@@ -56,6 +57,15 @@ impl CredentialStore for Postgres {
         let mut lease = self.lease().await?;
         let found = bounded("credentials", find(&mut lease, &self.keyring, tenant, kind)).await;
         lease.settle(found)
+    }
+
+    fn open_sealed(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+        kept: SealedCredentials,
+    ) -> Option<StoredCredentials> {
+        open_kept(&self.keyring, tenant, kind, kept)
     }
 
     async fn set_credentials(

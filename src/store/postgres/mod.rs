@@ -10,6 +10,7 @@ mod sampling;
 mod seal;
 mod tenants;
 mod versions;
+mod wrap;
 
 use std::fmt;
 use std::str::FromStr;

@@ -11,21 +11,21 @@ use sqlx::FromRow;
 use super::changes::{HeadRow, identity, with_head};
 use super::{Postgres, bounded};
 use crate::coherence::{LogIdentity, Snapshot};
-use crate::store::row::{first_count, replica, to_millis};
+use crate::store::row::{first_count, key_list, replica, to_millis};
 use crate::store::{Replicas, Roster, StoreError, StoreResult};
 
 const RENEW: &str = "\
-    INSERT INTO tenant_replicas (instance, applied, bound_ms, renewals) \
-    VALUES ($1, $2::pg_snapshot, $3, $4) \
+    INSERT INTO tenant_replicas (instance, applied, bound_ms, renewals, keys) \
+    VALUES ($1, $2::pg_snapshot, $3, $4, $5) \
     ON CONFLICT (instance) DO UPDATE \
         SET renewals = tenant_replicas.renewals + 1, applied = excluded.applied, \
-            bound_ms = excluded.bound_ms";
+            bound_ms = excluded.bound_ms, keys = excluded.keys";
 const ROWS: &str = with_head!(
     "pg_current_snapshot()",
     "SELECT head.snapshot::text AS snapshot, head.database, head.timeline, head.pruned_below, \
          EXISTS (SELECT FROM tenant_changes_incarnation WHERE settled_in = head.database) \
              AS is_settled, \
-         r.instance, r.renewals, r.applied::text AS applied, r.bound_ms \
+         r.instance, r.renewals, r.applied::text AS applied, r.bound_ms, r.keys \
      FROM head LEFT JOIN tenant_replicas r ON true ORDER BY r.instance"
 );
 const SETTLE: &str = with_head!(
@@ -46,6 +46,7 @@ struct Row {
     renewals: Option<i64>,
     applied: Option<String>,
     bound_ms: Option<i64>,
+    keys: Option<String>,
 }
 
 #[async_trait]
@@ -54,7 +55,8 @@ impl Replicas for Postgres {
         let mut lease = self.log_lease().await?;
         let done = bounded("renew", async {
             let renew = sqlx::query(RENEW).bind(instance).bind(applied.to_string());
-            let renew = renew.bind(to_millis(bound)).bind(first_count());
+            let renew =
+                renew.bind(to_millis(bound)).bind(first_count()).bind(key_list(&self.keyring));
             renew.execute(&mut *lease).await?;
             Ok(())
         })
@@ -74,7 +76,8 @@ impl Replicas for Postgres {
             if let (Some(instance), Some(renewals), Some(applied), Some(bound_ms)) =
                 (row.instance, row.renewals, row.applied, row.bound_ms)
             {
-                replicas.push(replica(instance, renewals, &applied, bound_ms)?);
+                let keys = row.keys.unwrap_or_default();
+                replicas.push(replica(instance, renewals, &applied, (bound_ms, &keys))?);
             }
         }
         let gone = StoreError::Corrupt("tenant_changes_horizon: the row is gone");

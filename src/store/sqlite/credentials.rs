@@ -10,10 +10,11 @@ use super::{BEGIN, Sqlite};
 use crate::crypto::{Keyring, Sealed, Subject};
 use crate::domain::{CredentialType, Credentials, Precondition, TenantId};
 use crate::store::row::GONE;
-use crate::store::seal::{CredentialsRow, sealed};
+use crate::store::seal::{CredentialsRow, open_kept, sealed};
 use crate::store::versions::{CurrentRow, require};
 use crate::store::{
-    CredentialStore, CredentialsSet, GenesysLink, StoreResult, StoredCredentials, Written,
+    CredentialStore, CredentialsSet, GenesysLink, SealedCredentials, StoreResult,
+    StoredCredentials, Written,
 };
 use crate::telemetry::metrics::timed_query;
 
@@ -53,6 +54,15 @@ impl CredentialStore for Sqlite {
     ) -> StoreResult<Option<StoredCredentials>> {
         let mut connection = self.readers.acquire().await?;
         timed_query("credentials", find(&mut connection, &self.keyring, tenant, kind)).await
+    }
+
+    fn open_sealed(
+        &self,
+        tenant: &TenantId,
+        kind: CredentialType,
+        kept: SealedCredentials,
+    ) -> Option<StoredCredentials> {
+        open_kept(&self.keyring, tenant, kind, kept)
     }
 
     async fn set_credentials(

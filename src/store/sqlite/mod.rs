@@ -8,6 +8,7 @@ mod sampling;
 mod seal;
 mod tenants;
 mod versions;
+mod wrap;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -8,17 +8,18 @@ use sqlx::Connection;
 use super::Sqlite;
 use super::changes::head;
 use crate::coherence::{LogIdentity, Snapshot};
-use crate::store::row::{first_count, replica, to_millis};
+use crate::store::row::{first_count, key_list, replica, to_millis};
 use crate::store::{Replicas, Roster, StoreResult};
 use crate::telemetry::metrics::timed_query;
 
 const RENEW: &str = "\
-    INSERT INTO tenant_replicas (instance, applied, bound_ms, renewals) \
-    VALUES (?1, ?2, ?3, ?4) \
+    INSERT INTO tenant_replicas (instance, applied, bound_ms, renewals, keys) \
+    VALUES (?1, ?2, ?3, ?4, ?5) \
     ON CONFLICT (instance) DO UPDATE \
-        SET renewals = renewals + 1, applied = excluded.applied, bound_ms = excluded.bound_ms";
+        SET renewals = renewals + 1, applied = excluded.applied, bound_ms = excluded.bound_ms, \
+            keys = excluded.keys";
 const ROWS: &str =
-    "SELECT instance, renewals, applied, bound_ms FROM tenant_replicas ORDER BY instance";
+    "SELECT instance, renewals, applied, bound_ms, keys FROM tenant_replicas ORDER BY instance";
 const DEREGISTER: &str = "DELETE FROM tenant_replicas WHERE instance = ?1";
 const BURY: &str = "DELETE FROM tenant_replicas WHERE instance = ?1 AND renewals = ?2";
 
@@ -26,7 +27,7 @@ const BURY: &str = "DELETE FROM tenant_replicas WHERE instance = ?1 AND renewals
 impl Replicas for Sqlite {
     async fn renew(&self, instance: &str, applied: &Snapshot, bound: Duration) -> StoreResult<()> {
         let renew = sqlx::query(RENEW).bind(instance).bind(applied.to_string());
-        let renew = renew.bind(to_millis(bound)).bind(first_count());
+        let renew = renew.bind(to_millis(bound)).bind(first_count()).bind(key_list(&self.keyring));
         timed_query("renew", renew.execute(&self.writer)).await?;
         Ok(())
     }
@@ -36,10 +37,11 @@ impl Replicas for Sqlite {
             let mut connection = self.readers.acquire().await?;
             let mut transaction = connection.begin().await?;
             let (head, _) = head(&mut transaction, None).await?;
-            let rows = sqlx::query_as::<_, (String, i64, String, i64)>(ROWS);
+            let rows = sqlx::query_as::<_, (String, i64, String, i64, String)>(ROWS);
             let rows = rows.fetch_all(&mut *transaction).await?.into_iter();
-            let replicas = rows
-                .map(|(name, renewals, applied, bound)| replica(name, renewals, &applied, bound));
+            let replicas = rows.map(|(name, renewals, applied, bound, keys)| {
+                replica(name, renewals, &applied, (bound, &keys))
+            });
             let replicas = replicas.collect::<StoreResult<_>>()?;
             // A file has no standby to be promoted, and no other host that served from it.
             Ok(Roster { head, is_settled: true, replicas })

@@ -79,7 +79,9 @@ async fn one_write_evicts_one_tenant_everywhere() {
         let neighbour = replica.get(&masked(WRITTEN + 1)).await;
         assert!(neighbour.cache_status().ends_with("detail=l1"));
         let written = replica.get(&masked(WRITTEN)).await;
-        assert_eq!(written.cache_status(), "tenant-service; fwd=miss");
+        // Whoever asked first has shared it.
+        let status = written.cache_status();
+        assert!(!status.ends_with("detail=l1"), "{status}");
         assert_eq!(written.json()["access_token"], "***oken");
     }
 

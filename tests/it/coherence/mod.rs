@@ -14,6 +14,7 @@ mod moves;
 mod outage;
 mod redis_loss;
 mod refill;
+mod sealed;
 mod sentinel;
 mod sources;
 mod stampede;

@@ -61,6 +61,9 @@ async fn every_command_has_a_help_worth_reading() {
         (&["openapi"], Vec::new()),
         (&["verify"], [&stored[..], &write].concat()),
         (&["keys", "generate"], vec!["KEYRING_FILE"]),
+        (&["keys", "rotate"], stored.to_vec()),
+        (&["keys", "retire"], stored.to_vec()),
+        (&["keys", "status"], stored.to_vec()),
     ] {
         let arguments = [command, &["--help"]].concat();
         let help = run_cli(&arguments, &[]).await.expecting(0).stdout;

@@ -5,6 +5,7 @@ mod degraded;
 mod keyring;
 mod memory;
 mod rights;
+mod rotation;
 mod seeds;
 mod start_and_end;
 mod tls;

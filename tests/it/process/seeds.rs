@@ -52,7 +52,7 @@ async fn seeds_are_loaded_once_and_told_to_replicas() {
 async fn a_seed_that_is_killed_is_completed_by_the_next_one() {
     let database = Postgres::database().await;
     let gate = Gate::before(&database.url).await;
-    gate.hold_next(keyring().primary());
+    gate.hold_next(&keyring().primary());
     let folder = Scratch::new("cli");
     let seed = spawn_cli_in(&folder, &["seed"], &[("DATABASE_URL", gate.url())]);
     gate.held().await;

@@ -142,7 +142,7 @@ async fn a_client_that_hangs_up_does_not_stop_its_write() {
     other.get(&full(1)).await.expecting(200);
 
     // Among the parameters of what stores credentials, and of nothing else.
-    gate.hold_next(keyring().primary());
+    gate.hold_next(&keyring().primary());
     let body = json!({"type": "whatsapp", "credentials": {"access_token": "held-made-up-token"}});
     let call = writer.put_json("/api/tenants/t1/credentials", &body);
     let request = tokio::spawn(call.attempt());

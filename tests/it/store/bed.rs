@@ -1,5 +1,7 @@
 //! A store of one's own, and a way to its tables beside it.
 
+use std::mem;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tenant_service::coherence::Snapshot;
+use tenant_service::crypto::Keyring;
 use tenant_service::domain::{
     Change, CredentialType, Credentials, NewTenant, Precondition, Settings, Status, Tenant,
     TenantId,
@@ -50,6 +53,33 @@ impl Bed {
         let store = Sqlite::at(&folder.join("tenants.db"), keyring());
         store.migrate().await.unwrap();
         Self { store: Arc::new(store.clone()), backend: Backend::Sqlite(store, folder) }
+    }
+
+    /// A store of the same kind over a database of its own, with a keyring that is no other test's,
+    /// and the file of that.
+    pub(super) async fn with_own_keyring(&self) -> (Self, Arc<Keyring>, PathBuf) {
+        let folder = Scratch::new("store");
+        let file = folder.join("keyring.json");
+        let own = Arc::new(Keyring::generate(&file).unwrap());
+        let bed = match &self.backend {
+            Backend::Postgres(..) => {
+                let database = harness::Postgres::database().await;
+                let url = SecretString::from(database.url.as_str());
+                let store = Postgres::connect(&url, Arc::clone(&own), CONNECTIONS).unwrap();
+                // The guardian removes it in the end.
+                mem::forget(folder);
+                Self {
+                    store: Arc::new(store.clone()),
+                    backend: Backend::Postgres(Box::new(store), database),
+                }
+            }
+            Backend::Sqlite(..) => {
+                let store = Sqlite::at(&folder.join("tenants.db"), Arc::clone(&own));
+                store.migrate().await.unwrap();
+                Self { store: Arc::new(store.clone()), backend: Backend::Sqlite(store, folder) }
+            }
+        };
+        (bed, own, file)
     }
 
     /// A store of the same kind over an empty database.

@@ -13,6 +13,7 @@ mod sealing;
 mod sqlite;
 mod tenants;
 mod versions;
+mod wrapping;
 
 use self::bed::Bed;
 
@@ -93,6 +94,11 @@ conformance! {
         no_table_holds_a_secret,
         plaintext_of_before_is_sealed,
         replicas_may_seal_at_once;
+    wrapping:
+        a_pass_changes_nothing_but_the_keys,
+        what_does_not_open_is_refused_and_stays,
+        a_retired_key_is_refused_whoever_writes,
+        one_rotation_at_a_time;
     migrate:
         migrating_again_changes_nothing,
         replicas_may_migrate_at_once,

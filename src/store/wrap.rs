@@ -1,0 +1,72 @@
+//! Rows whose data key is wrapped by a key of the keyring, whichever table they are in.
+//!
+//! What such a table needs: the columns `key_id` and `wrapped_key`; a unique place, which is up to two
+//! texts and a number; and a way to say what its data keys are bound to. Each database lists its
+//! tables in its own `wrap`; a new one is a line there.
+
+use sqlx::FromRow;
+
+use super::{Refusal, StoreError, StoreResult};
+use crate::crypto::{Keyring, Rewrap, Subject};
+
+/// A row, by its place.
+#[derive(FromRow)]
+pub(super) struct WrappedRow {
+    /// Of a credential: its tenant.
+    pub first: String,
+    /// Of a credential: its type.
+    pub second: String,
+    /// Of a credential: its version.
+    pub number: i64,
+    pub id: String,
+    pub key_id: String,
+    pub wrapped_key: Vec<u8>,
+}
+
+impl WrappedRow {
+    pub fn place(&self) -> (String, String, i64) {
+        (self.first.clone(), self.second.clone(), self.number)
+    }
+}
+
+/// Wraps the data key of a row anew; returns the primary key's id and what it has wrapped.
+pub(super) type RewrapRow = fn(&WrappedRow, &Keyring) -> StoreResult<(String, Vec<u8>)>;
+
+/// That of a credential, current or superseded.
+pub(super) fn credential(row: &WrappedRow, keyring: &Keyring) -> StoreResult<(String, Vec<u8>)> {
+    let tenant = row.first.parse();
+    let tenant = tenant.map_err(|_| StoreError::Corrupt("tenant_credentials.tenant_id"))?;
+    let kind = row.second.parse();
+    let kind = kind.map_err(|_| StoreError::Corrupt("tenant_credentials.credential_type"))?;
+    let version = row.number;
+    let subject = Subject { credential: &row.id, tenant: &tenant, kind, version };
+    match keyring.rewrap(&subject, &row.key_id, &row.wrapped_key) {
+        Ok(wrapped) => Ok(wrapped),
+        Err(Rewrap::NotSealed(error)) => Err(error.into()),
+        Err(Rewrap::Unopened(why)) => {
+            let why = Refusal::Unopened(why);
+            Err(StoreError::Refused { tenant, kind, version, why })
+        }
+    }
+}
+
+/// What becomes of the rows of one batch.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub rows: Vec<(WrappedRow, String, Vec<u8>)>,
+    pub refused: Vec<StoreError>,
+}
+
+impl Batch {
+    /// Wraps each anew. A row that can't be leaves the others as they are to be.
+    pub fn of(rows: Vec<WrappedRow>, keyring: &Keyring, rewrap: RewrapRow) -> Self {
+        let mut batch = Self::default();
+        for row in rows {
+            match rewrap(&row, keyring) {
+                Ok((key_id, wrapped_key)) => batch.rows.push((row, key_id, wrapped_key)),
+                Err(error) => batch.refused.push(error),
+            }
+        }
+        batch
+    }
+}

@@ -1,0 +1,107 @@
+//! Data keys wrapped anew, in both stores.
+
+use serde_json::json;
+use tenant_service::crypto::KeyringEditor;
+use tenant_service::domain::CredentialType::{Genesys, Whatsapp};
+use tenant_service::store::{KeyUse, StoreError, WrapPlace};
+
+use super::bed::{Bed, tenant_id};
+
+/// A bed whose keyring is its own, with credentials under its first key, and a second one that seals
+/// from now on.
+async fn rotated(bed: &Bed) -> (Bed, String) {
+    let (bed, keyring, file) = bed.with_own_keyring().await;
+    for id in ["a", "b", "c"] {
+        bed.create(id, "", "").await;
+        bed.set(id, Genesys, json!({"clientSecret": format!("of-{id}-1")})).await;
+        bed.set(id, Genesys, json!({"clientSecret": format!("of-{id}-2")})).await;
+        bed.set(id, Whatsapp, json!({"access_token": format!("of-{id}")})).await;
+    }
+    let old = keyring.primary();
+    let mut editor = KeyringEditor::open(&file).unwrap();
+    editor.add_next().unwrap();
+    editor.promote_next().unwrap();
+    assert!(keyring.reload(&file).unwrap());
+    (bed, old)
+}
+
+/// A whole pass, a few rows at a time.
+async fn pass(bed: &Bed) -> (u64, Vec<StoreError>) {
+    let (mut place, mut rows, mut refused) = (Some(WrapPlace::default()), 0, Vec::new());
+    while let Some(from) = place {
+        let step = bed.store.rewrap(from, 2).await.unwrap();
+        rows += step.rewrapped;
+        refused.extend(step.refused);
+        place = step.next;
+    }
+    (rows, refused)
+}
+
+fn rows_of(uses: &[KeyUse], key: &str) -> u64 {
+    uses.iter().filter(|used| used.key_id == key).map(|used| used.rows).sum()
+}
+
+pub(super) async fn a_pass_changes_nothing_but_the_keys(bed: &Bed) {
+    let (bed, old) = rotated(bed).await;
+    let seen = bed.snapshot().await;
+    let columns =
+        "SELECT tenant_id || '|' || credential_type || '|' || version || '|' || id || '|'";
+    let current = format!("{columns} || updated_at FROM tenant_credentials ORDER BY 1");
+    let revisions = "SELECT id || '|' || revision || '|' || updated_at FROM tenants ORDER BY id";
+    let before = (bed.texts(&current).await, bed.texts(revisions).await);
+    assert_eq!(rows_of(&bed.store.key_uses().await.unwrap(), &old), 9);
+
+    let (rows, refused) = pass(&bed).await;
+    assert_eq!((rows, refused.len()), (9, 0));
+    assert_eq!(pass(&bed).await.0, 0, "and there is nothing left");
+    let uses = bed.store.key_uses().await.unwrap();
+    assert_eq!((rows_of(&uses, &old), uses.iter().map(|used| used.rows).sum::<u64>()), (0, 9));
+    assert_eq!((bed.texts(&current).await, bed.texts(revisions).await), before);
+    assert_eq!(bed.since(&seen).await.len(), 0);
+    for id in ["a", "b", "c"] {
+        let found = bed.store.credentials(&tenant_id(id), Genesys).await.unwrap().unwrap();
+        assert_eq!(found.credentials.reveal()["clientSecret"], format!("of-{id}-2"));
+    }
+}
+
+pub(super) async fn what_does_not_open_is_refused_and_stays(bed: &Bed) {
+    let (bed, old) = rotated(bed).await;
+    bed.by_hand(
+        "UPDATE tenant_credentials SET wrapped_key = (
+             SELECT wrapped_key FROM tenant_credentials o
+             WHERE o.tenant_id = 'a' AND o.credential_type = 'genesys')
+         WHERE tenant_id = 'b' AND credential_type = 'genesys'",
+    )
+    .await
+    .unwrap();
+    let (rows, refused) = pass(&bed).await;
+    assert_eq!(rows, 8);
+    assert!(matches!(&refused[..], [StoreError::Refused { .. }]), "{refused:?}");
+    assert_eq!(rows_of(&bed.store.key_uses().await.unwrap(), &old), 1);
+}
+
+pub(super) async fn a_retired_key_is_refused_whoever_writes(bed: &Bed) {
+    let (bed, old) = rotated(bed).await;
+    assert_eq!(pass(&bed).await.0, 9);
+    let keys = [old.clone()];
+    bed.store.retire_keys(&keys).await.unwrap();
+    bed.store.retire_keys(&keys).await.unwrap();
+    let put_back = format!("UPDATE tenant_credentials SET key_id = '{old}' WHERE tenant_id = 'a'");
+    bed.by_hand(&put_back).await.unwrap_err();
+    bed.set("a", Genesys, json!({"clientSecret": "of-a-3"})).await;
+    bed.store.reinstate_keys(&keys).await.unwrap();
+    bed.by_hand(&put_back).await.unwrap();
+}
+
+pub(super) async fn one_rotation_at_a_time(bed: &Bed) {
+    let first = bed.store.lock_rotation().await.unwrap();
+    assert!(first.is_some());
+    assert!(bed.store.lock_rotation().await.unwrap().is_none());
+    drop(first);
+    crate::harness::eventually(
+        std::time::Duration::from_secs(20),
+        "the lock goes with whoever has it",
+        async || bed.store.lock_rotation().await.unwrap().is_some(),
+    )
+    .await;
+}
