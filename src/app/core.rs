@@ -113,7 +113,7 @@ async fn source_of(redis: &config::Redis) -> anyhow::Result<Source> {
     let source = Source::configured(&redis.server).ok().context("REDIS_URL can't be used")?;
     let Some(file) = &redis.ca_file else { return Ok(source) };
     let authorities = tokio::fs::read(file).await.context("REDIS_CA_FILE: can't be read")?;
-    source.trusting(authorities).context("REDIS_CA_FILE: must hold certificates as PEM")
+    source.trusting(&authorities).context("REDIS_CA_FILE: must hold certificates as PEM")
 }
 
 /// Opens the database and migrates it. With Postgres, what the feed needs of it comes too.

@@ -15,14 +15,14 @@ use super::given::Given;
 #[expect(clippy::struct_field_names, reason = "flags are named after them")]
 pub(super) struct Options {
     /// redis://[user:password@]host[:6379][/0], rediss://… over TLS, or, where sentinels know which
-    /// server is the master, redis+sentinel://[user:password@]host[:26379][,host…]/master-name[/0]:
-    /// a cache shared by replicas, and the fastest way to tell them of a change. Needs Redis 7 or
+    /// server is the master, redis+sentinel://[user:password@]host[:26379][,host…]/master-name[/0]
+    /// (rediss+sentinel://… if they and the server speak TLS): a cache shared by replicas, and the fastest way to tell them of a change. Needs Redis 7 or
     /// newer, and Postgres. Without it replicas cache in memory alone
     #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<Given>,
 
-    /// Certificates, as PEM, of the authorities that may vouch for the server of a rediss:// URL.
-    /// Default: those that Mozilla trusts
+    /// Certificates, as PEM, of the authorities that may vouch for the servers of a rediss:// or
+    /// rediss+sentinel:// URL. Default: those that Mozilla trusts
     #[arg(long, env = "REDIS_CA_FILE", value_name = "FILE")]
     redis_ca_file: Option<Given>,
 
@@ -56,7 +56,8 @@ pub enum RedisServer {
     At(SecretString),
     /// Where one of its sentinels says.
     Sentinels {
-        /// Each with the credentials and the database number that the *server* is used with.
+        /// Each with the credentials and the database number that the *server* is used with; both
+        /// are spoken to over TLS, or neither.
         urls: Vec<SecretString>,
         /// What the sentinels call it.
         master: String,
@@ -77,8 +78,11 @@ impl Options {
                 mistakes.note("REDIS_URL", refusal);
                 None
             }
-            Ok(_) if ca_file.is_some() && !url.starts_with("rediss:") => {
-                mistakes.note("REDIS_CA_FILE", "is of use for a rediss:// URL alone");
+            Ok(_) if ca_file.is_some() && !url.starts_with("rediss") => {
+                mistakes.note(
+                    "REDIS_CA_FILE",
+                    "is of use for a rediss:// or rediss+sentinel:// URL alone",
+                );
                 None
             }
             Ok(server) => Some(Redis { server, ca_file: ca_file.flatten(), prefix: prefix? }),
@@ -92,9 +96,8 @@ fn prefix(text: &str) -> Option<String> {
 }
 
 const CLUSTER: &str = "is a Redis Cluster, whose client connects elsewhere whenever keys move; what is cached is believed on one unbroken connection alone, so it is not supported: use a single server, or sentinels";
-const TLS: &str = "asks for TLS in a way that is not supported: it is spoken to a single server, as rediss://host:port, and not by way of sentinels";
-const SENTINELS: &str = "must name sentinels as redis+sentinel://[user:password@]host[:26379][,host…]/master-name[/database]";
-const ACCEPTS: &str = "must be redis://[user:password@]host[:port][/database], rediss://… over TLS, or redis+sentinel://[user:password@]host[:26379][,host…]/master-name[/database]; in a password, / ? # % are written %2F %3F %23 %25";
+const SENTINELS: &str = "must name sentinels as redis+sentinel://[user:password@]host[:26379][,host…]/master-name[/database], or as rediss+sentinel://… where they and the server speak TLS";
+const ACCEPTS: &str = "must be redis://[user:password@]host[:port][/database], rediss://… over TLS, or redis+sentinel:// (rediss+sentinel://) and [user:password@]host[:26379][,host…]/master-name[/database]; in a password, / ? # % are written %2F %3F %23 %25";
 
 /// The server, or what is wrong with the URL.
 fn server(text: &str) -> Result<RedisServer, &'static str> {
@@ -107,15 +110,15 @@ fn server(text: &str) -> Result<RedisServer, &'static str> {
             Err(CLUSTER)
         }
         "redis" | "rediss" if is_understood(text) => Ok(RedisServer::At(text.into())),
-        "redis+sentinel" => sentinels(rest).ok_or(ACCEPTS),
-        _ if scheme.starts_with("rediss+") || scheme.starts_with("rediss-") => Err(TLS),
+        "redis+sentinel" => sentinels("redis", rest).ok_or(ACCEPTS),
+        "rediss+sentinel" => sentinels("rediss", rest).ok_or(ACCEPTS),
         _ if scheme.contains("sentinel") => Err(SENTINELS),
         _ => Err(ACCEPTS),
     }
 }
 
 /// `[user:password@]host[:port][,host[:port]…]/master-name[/database]`
-fn sentinels(text: &str) -> Option<RedisServer> {
+fn sentinels(scheme: &str, text: &str) -> Option<RedisServer> {
     let (authority, path) = text.split_once('/')?;
     let (master, database) = path.split_once('/').unwrap_or((path, "0"));
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -127,7 +130,7 @@ fn sentinels(text: &str) -> Option<RedisServer> {
         None => (String::new(), authority),
     };
     let url = |host: &str| {
-        let mut url = Url::parse(&format!("redis://{user}{host}/{database}")).ok()?;
+        let mut url = Url::parse(&format!("{scheme}://{user}{host}/{database}")).ok()?;
         if url.port().is_none() {
             url.set_port(Some(SENTINEL_PORT)).ok()?;
         }

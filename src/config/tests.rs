@@ -119,8 +119,7 @@ fn redis_needs_postgres_and_one_server() {
     assert!(mistake(&with("redis://a:1?cluster=true")).contains("Cluster"));
     assert!(mistake(&with("redis-sentinel://h/m")).contains("redis+sentinel://"));
     assert!(mistake(&with("rediss://a:1,b:2")).contains("Cluster"));
-    assert!(mistake(&with("rediss-sentinel://h/m")).contains("TLS"));
-    assert!(mistake(&with("rediss+sentinel://h/m")).contains("TLS"));
+    assert!(mistake(&with("rediss-sentinel://h/m")).contains("rediss+sentinel://"));
     assert!(mistake(&with("http://h")).contains("redis://"));
 }
 
@@ -129,9 +128,13 @@ fn an_authority_is_for_tls() {
     let with = |url: &'static str| {
         ["--database-url", "postgres://h/d", "--redis-url", url, "--redis-ca-file", "Cargo.toml"]
     };
-    let file = validate(&with("rediss://h")).unwrap().redis.unwrap().ca_file;
-    assert_eq!(file.unwrap().to_str(), Some("Cargo.toml"));
-    assert!(mistake(&with("redis://h")).contains("REDIS_CA_FILE: is of use for"));
+    for url in ["rediss://h", "rediss+sentinel://h/m"] {
+        let file = validate(&with(url)).unwrap().redis.unwrap().ca_file;
+        assert_eq!(file.unwrap().to_str(), Some("Cargo.toml"));
+    }
+    for url in ["redis://h", "redis+sentinel://h/m"] {
+        assert!(mistake(&with(url)).contains("REDIS_CA_FILE: is of use for"), "{url}");
+    }
 }
 
 #[test]
@@ -148,6 +151,7 @@ fn sentinels_are_several_and_lead_to_one_master() {
     };
     for (url, urls, master) in [
         ("redis+sentinel://h/mymaster", "redis://h:26379/0", "mymaster"),
+        ("rediss+sentinel://h/mymaster", "rediss://h:26379/0", "mymaster"),
         (
             "redis+sentinel://u:p%2F,q@a:1,[::1],b.c/m-1/2",
             "redis://u:p%2F,q@a:1/2 redis://u:p%2F,q@[::1]:26379/2 redis://u:p%2F,q@b.c:26379/2",
@@ -266,7 +270,7 @@ fn no_password_is_told_of_any_url() {
         "redis://:p@h?protocol=hunter2",
         "redis://:p@h?password=hunter2",
         "redis://:hunter2@h,i",
-        "rediss+sentinel://:hunter2@h/m",
+        "rediss+sentinel://:hunter2@h",
         "rediss://:p@h#hunter2",
         "rediss://:hunter2@h#insecure",
         "unix:///hunter2",
@@ -392,6 +396,7 @@ fn replicas_are_named_by_their_own_addresses() {
         ("http://10.0.0.7:3007", "http://10.0.0.7:3007/"),
         (" http://[::1]:3007/ ", "http://[::1]:3007/"),
         ("http://h/behind/a/path/", "http://h/behind/a/path"),
+        ("https://h", "https://h/"),
     ] {
         assert_eq!(with(given).unwrap().replicas[0].as_str(), meant);
     }
@@ -401,7 +406,15 @@ fn replicas_are_named_by_their_own_addresses() {
         let told = with(bad).unwrap_err();
         assert!(told.contains("--replica: must be http://") && !told.contains("hunter2"), "{told}");
     }
-    assert!(with("https://h").unwrap_err().contains("TLS"));
+    let trusting = verify(&["--replica", "https://h", "--ca-file", "Cargo.toml"]).unwrap();
+    assert_eq!(trusting.ca_file.unwrap().to_str(), Some("Cargo.toml"));
+    let token = verify(&["--replica", "http://h", "--token", " ts_live_x "]).unwrap().token;
+    assert_eq!(token.unwrap().expose_secret(), "ts_live_x");
+    for bad in ["hunter 2", "", "hunter2\u{e9}"] {
+        let told = verify(&["--replica", "http://h", "--token", bad]).unwrap_err();
+        let is_told = told.contains("TENANT_SERVICE_TOKEN: must") && !told.contains("hunter2");
+        assert!(is_told, "{told}");
+    }
     let all = verify(&["--replica", "http://h", "--tenants", "0", "--bound", "500"]).unwrap();
     assert_eq!((all.tenants, all.bound.as_millis(), all.probe), (None, 500, 0));
     assert_eq!(with("http://h").unwrap().tenants, Some(1000));

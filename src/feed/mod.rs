@@ -18,7 +18,7 @@ mod proof;
 mod publish;
 mod recent;
 mod redis;
-mod wire;
+pub mod wire;
 
 use std::time::Duration;
 

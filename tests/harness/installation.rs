@@ -129,6 +129,16 @@ impl Installation {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
+    /// What `pg_dump` writes of the database at this URL.
+    pub(super) async fn dump(&self, url: &str) -> String {
+        let mut dump = self.command("pg_dump");
+        dump.arg(url).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let dump = Process::spawn("pg_dump", Stop::Terminate, &mut dump);
+        let status = dump.exited(START).await;
+        assert!(status.success(), "pg_dump: {status}\n{}", dump.stderr.text());
+        dump.stdout.text()
+    }
+
     fn command(&self, name: &str) -> Command {
         // macOS allows 256 open files by default, and there each connection slot's semaphore is
         // one.

@@ -154,6 +154,11 @@ impl Server {
         self.installation.log()
     }
 
+    /// All of a database, as `pg_dump` writes it.
+    pub async fn dump(&self, database: &Database) -> String {
+        self.installation.dump(&database.admin_url).await
+    }
+
     fn process(&self) -> Arc<Process> {
         Arc::clone(&lock(&self.process))
     }

@@ -138,13 +138,31 @@ pub struct Sentinel {
 
 impl Sentinel {
     pub async fn of(master: &Redis) -> Self {
+        Self::watching(master.port, "").await
+    }
+
+    /// One that speaks TLS on a second port, with this certificate, and to the master at this URL;
+    /// both are vouched for by the authority in this file. Its own URL comes too.
+    pub async fn over_tls(master: &str, pair: &Pair, authority: &Path) -> (Self, String) {
+        let port = free_port();
+        let (certificate, key) = (text(&pair.certificate), text(&pair.key));
+        let authority = text(authority);
+        let master = master.rsplit(':').next().and_then(|port| port.parse().ok());
+        let tls = format!(
+            "tls-port {port}\ntls-replication yes\ntls-auth-clients no\n\
+             tls-cert-file {certificate}\ntls-key-file {key}\ntls-ca-cert-file {authority}\n"
+        );
+        let sentinel = Self::watching(master.expect("it ends in a port"), &tls).await;
+        (sentinel, format!("rediss://localhost:{port}"))
+    }
+
+    async fn watching(watched: u16, more: &str) -> Self {
         let folder = Scratch::new("sentinel");
         for port in candidates() {
             // It writes down there what it learns.
             let file = folder.join("sentinel.conf");
-            let watched = master.port;
             let configuration = format!(
-                "port {port}\nbind 127.0.0.1\ndir {}\n\
+                "{more}port {port}\nbind 127.0.0.1\ndir {}\n\
                  sentinel monitor {MASTER} 127.0.0.1 {watched} 1\n\
                  sentinel down-after-milliseconds {MASTER} 500\n\
                  sentinel failover-timeout {MASTER} 5000\n",

@@ -12,6 +12,7 @@ pub mod harness;
 #[path = "../harness/tests.rs"]
 mod harness_tests;
 
+mod canary;
 mod coherence;
 mod faults;
 mod http;

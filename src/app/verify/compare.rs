@@ -199,11 +199,13 @@ pub async fn look_at(
 mod tests {
     use serde_json::json;
 
+    use super::super::client::Client;
     use super::*;
     use crate::cache::Document;
 
     fn replica() -> Replica {
-        Replica::at(&"http://127.0.0.1:1".parse().unwrap(), Duration::ZERO)
+        let client = Client::new(None, None).unwrap();
+        Replica::at(&"http://127.0.0.1:1".parse().unwrap(), client, Duration::ZERO)
     }
 
     fn revision(number: i64) -> Said {

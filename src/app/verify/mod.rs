@@ -5,6 +5,7 @@
 //! the latest changes have touched, for what is gone is found in no table; and some that are
 //! nobody's.
 
+mod client;
 mod compare;
 mod probe;
 mod progress;
@@ -20,6 +21,7 @@ use anyhow::Context;
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt};
 
+use self::client::Client;
 use self::compare::{Outcome, Seen, Suspect, look_again, look_at};
 use self::progress::Progress;
 use self::propagation::Propagation;
@@ -62,8 +64,9 @@ pub async fn verify(
     keyring: &KeyringFile,
 ) -> anyhow::Result<Report> {
     let store = open_read_only(database, existing(keyring)?)?;
-    let replicas: Vec<Replica> =
-        plan.replicas.iter().map(|url| Replica::at(url, plan.bound)).collect();
+    let client = Client::new(plan.ca_file.as_deref(), plan.token.as_ref())?;
+    let replica = |url| Replica::at(url, client.clone(), plan.bound);
+    let replicas: Vec<Replica> = plan.replicas.iter().map(replica).collect();
     // That they are what they should be, before anything takes long.
     try_join_all(replicas.iter().map(Replica::metrics)).await?;
     let report = run(plan, store.as_ref(), &replicas).await;

@@ -8,12 +8,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{CONTENT_TYPE, ETAG};
 use hyper::{Method, Request, StatusCode};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use url::Url;
 
+use super::client::Client;
 use crate::domain::CacheKey;
 use crate::http::reply::CACHE_STATUS;
 
@@ -27,7 +25,7 @@ const MARK: &str = "tenant_proof_age_seconds";
 /// A replica at its own address.
 pub struct Replica {
     name: String,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client,
     /// A write may take so long.
     patience: Duration,
     /// Why it is asked no more.
@@ -63,9 +61,8 @@ pub enum Source {
 
 impl Replica {
     /// A replica whose writes are acknowledged after `bound`, or before.
-    pub fn at(url: &Url, bound: Duration) -> Self {
+    pub fn at(url: &Url, client: Client, bound: Duration) -> Self {
         let name = url.as_str().trim_end_matches('/').to_owned();
-        let client = Client::builder(TokioExecutor::new()).build_http();
         Self { name, client, patience: PATIENCE + bound, lost: OnceLock::new() }
     }
 

@@ -68,22 +68,32 @@ impl Source {
         Ok(Self::Server(connect_info(url)?))
     }
 
-    /// The same, where only these authorities, certificates as PEM, may vouch for the server.
+    /// The same, where only these authorities, certificates as PEM, may vouch for the server and
+    /// for its sentinels.
     ///
     /// # Errors
     /// There is no certificate, or the server is not reached over TLS.
-    pub fn trusting(self, authorities: Vec<u8>) -> RedisResult<Self> {
+    pub fn trusting(self, authorities: &[u8]) -> RedisResult<Self> {
         let refused = |what| RedisError::from((ErrorKind::InvalidClientConfig, what));
         // Without one, the driver would trust nobody, and say so with each connection.
-        if CertificateDer::pem_slice_iter(&authorities).next().is_none() {
+        if CertificateDer::pem_slice_iter(authorities).next().is_none() {
             return Err(refused("there is no certificate"));
         }
-        let Self::Server(at) = self else {
-            return Err(refused("sentinels are not reached over TLS"));
+        let trusting = |at: ConnectionInfo| {
+            if !matches!(at.addr(), ConnectionAddr::TcpTls { .. }) {
+                return Err(refused("the server is not reached over TLS"));
+            }
+            let authorities = Some(authorities.to_vec());
+            let trusted = TlsCertificates { client_tls: None, root_cert: authorities };
+            Ok(Client::build_with_tls(at, trusted)?.get_connection_info().clone())
         };
-        let trusted = TlsCertificates { client_tls: None, root_cert: Some(authorities) };
-        let client = Client::build_with_tls(at, trusted)?;
-        Ok(Self::Server(client.get_connection_info().clone()))
+        Ok(match self {
+            Self::Server(at) => Self::Server(trusting(at)?),
+            Self::Sentinels { sentinels, master } => {
+                let sentinels = sentinels.into_iter().map(trusting).collect::<RedisResult<_>>()?;
+                Self::Sentinels { sentinels, master }
+            }
+        })
     }
 
     /// Whom to ask where the server is, one after the other: a sentinel that was cut off may name a
@@ -134,7 +144,14 @@ async fn ask(sentinel: &ConnectionInfo, master: &str) -> RedisResult<ConnectionI
     };
     let unknown = || RedisError::from((ErrorKind::InvalidClientConfig, "it knows no such master"));
     let (host, port) = found.ok_or_else(unknown)?;
-    Ok(sentinel.clone().set_addr(ConnectionAddr::Tcp(host, port)))
+    // Over TLS if the sentinel is, and vouched for by the same.
+    let at = match sentinel.addr().clone() {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            ConnectionAddr::TcpTls { host, port, insecure, tls_params }
+        }
+        _ => ConnectionAddr::Tcp(host, port),
+    };
+    Ok(sentinel.clone().set_addr(at))
 }
 
 async fn address(sentinel: ConnectionInfo, master: &str) -> RedisResult<Option<(String, u16)>> {

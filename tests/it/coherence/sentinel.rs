@@ -6,13 +6,16 @@ use secrecy::SecretString;
 use serde_json::json;
 use tenant_service::cache::l2::{L2, Source};
 use tenant_service::config::RedisServer;
+use tenant_service::telemetry::logging::chain;
 
 use super::fleet::{by_phone, connected, full, insert_tenants, put_token, resolves, sees};
 use crate::harness::bed::{DEADLINE, ask};
 use crate::harness::ports::free_port;
 use crate::harness::redis::MASTER;
 use crate::harness::replica::Builder;
-use crate::harness::{Database, Postgres, Redis, Replica, Sentinel, eventually};
+use crate::harness::{
+    Authority, Database, Postgres, Redis, Replica, Scratch, Sentinel, eventually,
+};
 
 const TENANTS: usize = 20;
 
@@ -179,6 +182,37 @@ async fn a_password_is_for_server_and_sentinels() {
     connects("").await.unwrap_err();
     connects(":another@").await.unwrap_err();
     connects(":made-up-password@").await.unwrap();
+}
+
+/// Sentinels and servers that speak TLS are who the authority says, and are spoken to in no other way.
+#[tokio::test]
+async fn sentinels_over_tls_lead_to_a_server_over_tls() {
+    let (authority, folder) = (Authority::new(), Scratch::new("tls"));
+    let (ca, pair) = (
+        authority.write(&folder.join("ca.pem")),
+        authority.issue(&["localhost", "127.0.0.1"], &folder, "redis"),
+    );
+    let (_master, url) = Redis::start_with_tls(&pair).await;
+    let (_sentinel, sentinel) = Sentinel::over_tls(&url, &pair, &ca).await;
+    let server = |url: String| RedisServer::Sentinels {
+        urls: vec![SecretString::from(format!("{url}/0"))],
+        master: MASTER.to_owned(),
+    };
+    let connects = async |url: String, authority: &Authority| {
+        let source = Source::configured(&server(url)).unwrap();
+        let source = source.trusting(authority.pem().as_bytes()).unwrap();
+        Arc::new(L2::new(source, "", "database")).connect().await.map(drop)
+    };
+    // The sentinel has not yet heard from the master when it starts.
+    eventually(DEADLINE, "the master is reached over TLS", async || {
+        connects(sentinel.clone(), &authority).await
+    })
+    .await;
+    let told = connects(sentinel.clone(), &Authority::new()).await.unwrap_err();
+    assert!(chain(&told).contains("certificate"), "{told:?}");
+    let plain = server(sentinel.replace("rediss://", "redis://"));
+    let refused = Source::configured(&plain).unwrap().trusting(authority.pem().as_bytes());
+    assert!(refused.unwrap_err().to_string().contains("not reached over TLS"));
 }
 
 /// What is believed is believed on one connection, and a Cluster's client needs several.

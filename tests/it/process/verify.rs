@@ -1,5 +1,7 @@
 //! `tenant-service verify`
 
+use std::path::Path;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -7,8 +9,8 @@ use crate::coherence::fleet::{DEADLINE, by_phone, full, insert_tenants, resolves
 use crate::harness::keyring::token_assignment;
 use crate::harness::proxy::Link;
 use crate::harness::{
-    Cluster, Database, Output, Postgres, Proxy, Redis, Replica, Scratch, eventually, run_cli,
-    spawn_cli_in,
+    Authority, Cluster, Database, Output, Postgres, Proxy, Redis, Replica, Scratch, eventually,
+    run_cli, spawn_cli_in,
 };
 
 async fn verify(database: &str, replicas: &[&Replica], more: &[&str]) -> Output {
@@ -115,6 +117,37 @@ async fn an_answer_that_stays_wrong_is_named() {
     assert_eq!(phone.len(), 1, "{report}");
     assert_eq!(phone[0]["answered"], "absent");
     assert!(phone[0]["current"].as_str().unwrap().starts_with("revision "), "{report}");
+}
+
+/// Replicas that are who they say, over TLS, and one that nobody vouches for.
+#[tokio::test]
+async fn replicas_are_asked_over_tls() {
+    let (authority, folder) = (Authority::new(), Scratch::new("tls"));
+    let pair = authority.issue(&["127.0.0.1"], &folder, "replica");
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let database = Postgres::database().await;
+    insert_tenants(&database, 2).await;
+    let replica = Replica::builder()
+        .database(&database)
+        .env("TLS_CERT_FILE", &path(&pair.certificate))
+        .env("TLS_KEY_FILE", &path(&pair.key))
+        .spawn();
+    replica.listening().await;
+    let ca = path(&authority.write(&folder.join("ca.pem")));
+    let other = path(&Authority::new().write(&folder.join("other.pem")));
+    let url = format!("https://{}", replica.address());
+    let run = async |authority: &[&str]| {
+        let arguments = [&["verify", "--replica", &url, "--json"], authority].concat();
+        run_cli(&arguments, &[("DATABASE_URL", &database.url)]).await
+    };
+    let report = run(&["--ca-file", &ca]).await.expecting(0).json();
+    assert!(report["answers"].as_u64() > Some(10), "{report}");
+    for authority in [&["--ca-file", &other][..], &[]] {
+        let told = run(authority).await.expecting(2).stderr;
+        assert!(told.contains("certificate"), "{told}");
+    }
+    let told = run(&["--ca-file", &path(&pair.key)]).await.expecting(2).stderr;
+    assert!(told.contains("--ca-file: must hold certificates"), "{told}");
 }
 
 /// What was wrong is put right before the bound is over.
