@@ -84,7 +84,10 @@ async fn roll_back(bed: &Bed, to: i64) -> Result<i64, StoreError> {
 }
 
 fn is_none<T: std::fmt::Debug>(done: Result<T, StoreError>, expected: NoVersion) {
-    assert!(matches!(done, Err(StoreError::NoVersion(why)) if why == expected), "{done:?}");
+    match done {
+        Err(StoreError::NoVersion(why)) => assert_eq!(why, expected),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn failed<T: std::fmt::Debug>(done: Result<T, StoreError>, there: Option<&str>) {
