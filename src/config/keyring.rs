@@ -11,7 +11,8 @@ use super::{Database, Mistakes};
 pub(super) struct Options {
     /// File of the keys by which credentials are sealed: the same for every replica. Needed with
     /// Postgres; `tenant-service keys generate` makes one. Default with SQLite: keyring.json beside
-    /// the database, made at the first start
+    /// the database, made at the first start. A service that runs reads it again every two seconds,
+    /// and on SIGHUP
     #[arg(long, env = "KEYRING_FILE", value_name = "FILE")]
     keyring_file: Option<Given>,
 }

@@ -15,7 +15,7 @@ use crate::crypto::KeyringEditor;
 use crate::store::Store;
 
 /// How long to wait for replicas, and for writes under way.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Takes every key out of the file but the primary and the next one, if no row needs any of them and
 /// no replica seals by one. Returns what was done.
