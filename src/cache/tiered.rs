@@ -366,10 +366,8 @@ impl Tiered {
     }
 
     /// Looks in L2, waiting briefly for whoever else is filling the key.
-    async fn read_l2(&self, key: &CacheKey, noted: Epoch) -> L2Lookup {
-        // Credentials enter Redis only sealed, and nothing seals them yet.
-        let Some(l2) = self.l2.as_ref().filter(|_| !matches!(key, CacheKey::Credentials(..)))
-        else {
+    async fn read_l2<K: TypedKey>(&self, key: &CacheKey, noted: Epoch) -> L2Lookup {
+        let Some(l2) = self.l2.as_ref().filter(|_| K::MAY_BE_SHARED) else {
             return L2Lookup::Nothing;
         };
         let deadline = Instant::now() + BUSY_PATIENCE;
@@ -427,7 +425,7 @@ impl FlightGuard {
         &self,
         load: impl Future<Output = Result<Option<K::Value>, LoadError>>,
     ) -> (FlightResult, Option<Lease>) {
-        let (lease, hit) = match self.cache.read_l2(&self.key, self.began).await {
+        let (lease, hit) = match self.cache.read_l2::<K>(&self.key, self.began).await {
             L2Lookup::Hit(document) => (None, Some(Cached::Document(document))),
             L2Lookup::Leased(lease) => (Some(lease), None),
             L2Lookup::Nothing => (None, None),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::envelope::{self, Key, NotSealed, Sealed, Subject, Unopened};
+use super::envelope::{self, Key, NotSealed, Place, Sealed, Unopened};
 
 /// Keys by their ids. One of them, the primary, seals; each of them opens what it has sealed.
 pub struct Keyring {
@@ -36,7 +36,7 @@ impl Keyring {
     ///
     /// # Errors
     /// See [`NotSealed`].
-    pub fn seal(&self, subject: &Subject<'_>, value: &[u8]) -> Result<Sealed, NotSealed> {
+    pub fn seal(&self, subject: &impl Place, value: &[u8]) -> Result<Sealed, NotSealed> {
         let (id, key) = &self.keys[0];
         envelope::seal((id, key), subject, value)
     }
@@ -47,7 +47,7 @@ impl Keyring {
     /// See [`Unopened`].
     pub fn open(
         &self,
-        subject: &Subject<'_>,
+        subject: &impl Place,
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, Unopened> {
         // What is no id was put there by somebody else, and belongs in no error.

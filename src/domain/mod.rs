@@ -14,6 +14,7 @@ mod scope;
 mod settings;
 mod tenant;
 mod text;
+mod token;
 
 pub use cache_key::{CacheKey, KeyKind};
 pub use change::{Change, ChangeKind};
@@ -26,6 +27,10 @@ pub use scope::{Scope, Scopes, UnknownScope};
 pub use settings::{SETTINGS_DEPTH, SETTINGS_LIMIT, Settings};
 pub use tenant::{Edit, Lookup, NewTenant, Status, Tenant, TenantPatch};
 pub use text::{Email, Name, ShortText, storable};
+pub use token::{
+    AccessToken, IssuedToken, Limits, NewToken, NotAToken, Token, TokenHash, TokenId, TokenRecord,
+    TokenStanding,
+};
 
 /// A value from outside that cannot be accepted.
 ///

@@ -20,6 +20,9 @@ pub enum ServiceError {
     /// What a write would leave behind may not be stored.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// A token that is to be replaced is not good any more, or was replaced already.
+    #[error("the token is expired, revoked or replaced")]
+    Inactive,
     /// A defect of ours, or of what is stored.
     #[error("{0}")]
     Internal(Arc<str>),
@@ -32,17 +35,19 @@ impl ServiceError {
         match failure {
             StoreError::Duplicate(field) => Self::Conflict(field),
             StoreError::Invalid(invalid) => Self::Invalid(invalid),
+            StoreError::Inactive => Self::Inactive,
             StoreError::Unavailable(_) => Self::Unavailable(cause(&failure)),
             StoreError::Unexpected(_)
             | StoreError::Corrupt(_)
             | StoreError::Refused { .. }
+            | StoreError::PepperRefused(_)
             | StoreError::NotSealed(_) => Self::Internal(cause(&failure)),
         }
     }
 
     /// Whether it is certain that nothing was written.
     pub(super) const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Conflict(_) | Self::Invalid(_))
+        matches!(self, Self::Conflict(_) | Self::Invalid(_) | Self::Inactive)
     }
 }
 

@@ -5,12 +5,14 @@
 //! of its own: a client that hangs up after the commit must not keep the others from learning of it.
 
 mod auditor;
+mod authenticate;
 mod credentials;
 mod error;
 mod load;
 mod resolve;
 mod standing;
 mod tenants;
+mod tokens;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,9 +20,12 @@ use std::sync::atomic::AtomicBool;
 use tokio_util::task::TaskTracker;
 
 pub use self::auditor::Auditor;
+pub use self::authenticate::Authentication;
+use self::authenticate::Known;
 pub use self::error::ServiceError;
 pub use self::load::{truth, version};
 pub use self::standing::Readiness;
+pub use self::tokens::Minted;
 use crate::cache::Tiered;
 use crate::feed::Publisher;
 pub use crate::feed::{Coherence, Wait};
@@ -54,6 +59,7 @@ struct Parts {
     publisher: Publisher,
     writes: TaskTracker,
     stopping: AtomicBool,
+    known: Known,
 }
 
 impl Service {
@@ -67,7 +73,8 @@ impl Service {
         tracker: TaskTracker,
     ) -> Self {
         let stopping = AtomicBool::new(false);
-        Self(Arc::new(Parts { store, cache, publisher, writes: tracker, stopping }))
+        let known = Known::default();
+        Self(Arc::new(Parts { store, cache, publisher, writes: tracker, stopping, known }))
     }
 
     /// Asks the database now; Redis is judged by its connection.

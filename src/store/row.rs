@@ -215,7 +215,7 @@ pub(super) fn to_millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn moment(text: &str, column: &'static str) -> StoreResult<Timestamp> {
+pub(super) fn moment(text: &str, column: &'static str) -> StoreResult<Timestamp> {
     text.parse().map_err(|_| StoreError::Corrupt(column))
 }
 

@@ -23,6 +23,11 @@ pub(super) fn announce_refusals() {
     }
 }
 
+/// Counts what is refused.
+pub(super) fn refused(why: &Refusal) {
+    counter_of(SEALING_REFUSED, &[("reason", why.reason())]).increment(1);
+}
+
 /// Seals what is to be stored.
 pub(super) fn sealed(
     keyring: &Keyring,
@@ -64,7 +69,7 @@ impl CredentialsRow {
             .ok_or(Refusal::Unsealed)
             .and_then(|sealed| keyring.open(&subject, &sealed).map_err(Refusal::Unopened));
         let text = opened.map_err(|why| {
-            counter_of(SEALING_REFUSED, &[("reason", why.reason())]).increment(1);
+            refused(&why);
             StoreError::Refused { tenant: tenant.clone(), kind, version, why }
         })?;
         let text = std::str::from_utf8(&text).map_err(|_| UNREADABLE)?;

@@ -43,6 +43,8 @@ pub const WRITE_BARRIER: &str = "tenant_write_barrier_seconds";
 /// changed or moved (`forged`), are sealed by a key that is not in the keyring (`unknown_key`), or
 /// in no known form (`malformed`).
 pub const SEALING_REFUSED: &str = "tenant_sealing_refused_total";
+/// Whether callers without a token may do what a `scope` stands for (1), or not (0).
+pub const ANONYMOUS_SCOPE: &str = "tenant_anonymous_scope";
 /// Time that statements take, by `query`.
 pub const STORE_QUERY: &str = "tenant_store_query_seconds";
 /// Requests by `route` template, `method` and status `class`.
@@ -79,6 +81,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "Seconds from a write's commit until it may be acknowledged."
     );
     describe_counter!(SEALING_REFUSED, "Stored credentials that were refused.");
+    describe_gauge!(ANONYMOUS_SCOPE, "Whether callers without a token may do this.");
     describe_histogram!(STORE_QUERY, "Seconds a statement took.");
     Ok(handle)
 }

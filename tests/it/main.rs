@@ -18,3 +18,4 @@ mod http;
 mod layers;
 mod process;
 mod store;
+mod tokens;

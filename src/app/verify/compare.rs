@@ -167,7 +167,11 @@ fn agrees(said: &Said, truth: &Cached) -> bool {
                 && is(body, &document.body)
         }
         (Said::Document { body, .. }, Cached::Credentials(Some(views))) => is(body, &views.masked),
-        (Said::Document { .. }, Cached::Document(None) | Cached::Credentials(None)) => false,
+        // Nobody is asked for what is cached of a token.
+        (
+            Said::Document { .. },
+            Cached::Document(None) | Cached::Credentials(None) | Cached::Token(_),
+        ) => false,
     }
 }
 

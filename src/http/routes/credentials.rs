@@ -14,6 +14,7 @@ use tracing::info;
 
 use crate::cache::CredentialViews;
 use crate::domain::{CredentialType, Credentials, Invalid, TenantId};
+use crate::http::auth::Caller;
 use crate::http::extract::{Fields, JsonBody, Query, Segment, Segments};
 use crate::http::middleware::RequestId;
 use crate::http::problem::Problem;
@@ -44,9 +45,13 @@ use crate::store::CredentialsSet;
 pub async fn masked(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    caller: Caller,
     query: Query,
 ) -> Result<Reply, Problem> {
     let kind = kind_of(&query)?;
+    if !caller.sees_credentials(&id, kind) {
+        return Ok(reply::hidden(Problem::credentials_not_found(kind), None));
+    }
     let found = state.service.credentials(id, kind).await?;
     Ok(match found.value {
         Some(views) => reply::revalidated(views.masked.clone(), found.via),
@@ -75,9 +80,10 @@ pub async fn masked(
 pub async fn full(
     State(state): State<Shared>,
     Segments(id, kind): Segments<TenantId, CredentialType>,
+    caller: Caller,
     request_id: RequestId,
 ) -> Result<Reply, Problem> {
-    reveal(&state, id, kind, &request_id, |views| Some(views.full.clone())).await
+    reveal(&state, (id, kind), &caller, &request_id, |views| Some(views.full.clone())).await
 }
 
 /// A tenant's WhatsApp credentials, with their secrets, under Meta's names
@@ -97,9 +103,11 @@ pub async fn full(
 pub async fn meta(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    caller: Caller,
     request_id: RequestId,
 ) -> Result<Reply, Problem> {
-    reveal(&state, id, CredentialType::Whatsapp, &request_id, |views| views.meta.clone()).await
+    let of = (id, CredentialType::Whatsapp);
+    reveal(&state, of, &caller, &request_id, |views| views.meta.clone()).await
 }
 
 /// Set a tenant's credentials
@@ -121,10 +129,11 @@ pub async fn meta(
 pub async fn set(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    caller: Caller,
     wait: Wait,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let Acknowledged { value: set, coherence } = write(&state, id, body, wait).await?;
+    let Acknowledged { value: set, coherence } = write(&state, id, body, &caller, wait).await?;
     let answer = json!({"message": "Credentials updated successfully", "version": set.version});
     Ok(reply::acknowledged(Json(answer), coherence))
 }
@@ -148,10 +157,11 @@ pub async fn set(
 pub async fn store(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    caller: Caller,
     wait: Wait,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let Acknowledged { value: set, coherence } = write(&state, id, body, wait).await?;
+    let Acknowledged { value: set, coherence } = write(&state, id, body, &caller, wait).await?;
     let answer = json!({"success": true, "credentialId": set.id, "version": set.version});
     Ok(reply::acknowledged(Json(answer), coherence))
 }
@@ -159,11 +169,14 @@ pub async fn store(
 /// Answers with secrets, and says so in the audit log.
 async fn reveal(
     state: &Shared,
-    id: TenantId,
-    kind: CredentialType,
+    (id, kind): (TenantId, CredentialType),
+    caller: &Caller,
     request_id: &RequestId,
     view: impl FnOnce(&CredentialViews) -> Option<Bytes>,
 ) -> Result<Reply, Problem> {
+    if !caller.sees_credentials(&id, kind) {
+        return Ok(reply::hidden(Problem::credentials_not_found(kind), None));
+    }
     let found = state.service.credentials(id.clone(), kind).await?;
     let Some(body) = found.value.as_deref().and_then(view) else {
         return Ok(reply::absent(Problem::credentials_not_found(kind), found.via));
@@ -172,6 +185,7 @@ async fn reveal(
         target: "tenant_service::audit",
         tenant_id = id.as_str(),
         "type" = kind.as_str(),
+        actor = caller.actor(),
         request_id = request_id.as_str(),
         "credentials revealed"
     );
@@ -182,9 +196,13 @@ async fn write(
     state: &Shared,
     id: TenantId,
     body: Value,
+    caller: &Caller,
     wait: Wait,
 ) -> Result<Acknowledged<CredentialsSet>, Problem> {
     let (kind, credentials) = credentials_of(body)?;
+    if !caller.sees_credentials(&id, kind) {
+        return Err(Problem::tenant_not_found());
+    }
     let set = state.service.set_credentials(id, kind, credentials, None, wait).await?;
     set.ok_or_else(Problem::tenant_not_found)
 }

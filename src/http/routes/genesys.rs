@@ -10,6 +10,7 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use crate::domain::{CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId};
+use crate::http::auth::Caller;
 use crate::http::extract::{Fields, JsonBody, Segment};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -41,12 +42,16 @@ const FIELDS: [&str; 5] = ["clientId", "clientSecret", "region", "integrationId"
 pub async fn set(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    caller: Caller,
     wait: Wait,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let (credentials, link) = credentials_of(body)?;
     let region = link.region.domain();
     let kind = CredentialType::Genesys;
+    if !caller.sees_credentials(&id, kind) {
+        return Err(Problem::tenant_not_found());
+    }
     let set = state.service.set_credentials(id, kind, credentials, Some(link), wait).await?;
     let Acknowledged { value, coherence } = set.ok_or_else(Problem::tenant_not_found)?;
     let answer = json!({
@@ -78,9 +83,13 @@ pub async fn set(
 pub async fn get(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    caller: Caller,
 ) -> Result<Reply, Problem> {
-    let found = state.service.credentials(id, CredentialType::Genesys).await?;
     let absent = Problem::credentials_not_found(CredentialType::Genesys);
+    if !caller.sees_credentials(&id, CredentialType::Genesys) {
+        return Ok(reply::hidden(absent, None));
+    }
+    let found = state.service.credentials(id, CredentialType::Genesys).await?;
     Ok(match found.value.and_then(|views| views.genesys.clone()) {
         Some(body) => reply::revalidated(body, found.via),
         None => reply::absent(absent, found.via),

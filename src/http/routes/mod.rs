@@ -7,3 +7,4 @@ pub mod health;
 pub mod lookups;
 pub mod metrics;
 pub mod tenants;
+pub mod tokens;

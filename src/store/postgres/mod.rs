@@ -9,6 +9,7 @@ mod replicas;
 mod sampling;
 mod seal;
 mod tenants;
+mod tokens;
 
 use std::fmt;
 use std::str::FromStr;
