@@ -68,7 +68,7 @@ async fn mistakes_are_told_without_values() {
         ([&create[..], &["all", "--types", "hunter2"]].concat(), "--types"),
         ([&create[..], &["all", "--expires-in", "hunter2"]].concat(), "--expires-in"),
         (vec!["token", "revoke", "hunter2"], "ID"),
-        (vec!["token", "rotate", "0123456789abcdef", "--overlap", "-1h"], "--overlap"),
+        (vec!["token", "rotate", "0123456789abcdef", "--overlap=-1h"], "--overlap"),
         (vec!["token", "revoke", "0123456789abcdef"], "there is no such token"),
     ] {
         let output = run_cli(&arguments, &environment).await;

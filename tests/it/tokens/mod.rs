@@ -48,7 +48,7 @@ async fn admin_of(database: &Database) -> String {
 async fn make(environment: &[(&str, &str)], more: &[&str]) -> String {
     let arguments = [&["token", "create", "--name", "made by hand"], more].concat();
     let made = run_cli(&arguments, environment).await.expecting(0);
-    let token = made.stdout.strip_suffix('\n').unwrap().to_owned();
+    let token = made.stdout.trim_end().to_owned();
     assert!(token.starts_with("ts_live_") && token.len() == 73, "{}", made.stdout);
     assert!(!made.stderr.contains(&token[24..]), "{}", made.stderr);
     token
