@@ -1,8 +1,8 @@
-//! What is asked: four kinds of request, with everything in memory.
+//! What is asked: five kinds of request, with everything in memory.
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::bare::Canned;
 use super::load::Exchange;
@@ -30,7 +30,7 @@ pub async fn create(connection: &mut Connection, tenants: u32) {
             "id": id(n),
             "name": format!("Benchmark Organization {n:06}"),
             "phone_number_id": phone(n),
-            "genesys_integration_id": format!("bench-integration-{n:06}"),
+            "genesys_integration_id": integration(n),
         });
         connection.ask(&wire::json("POST", "/api/tenants", &tenant)).await.expecting(201);
         let credentials = json!({
@@ -50,18 +50,35 @@ pub async fn rows(service: &mut Connection, tenants: u32) -> Vec<Row> {
     let by_phone = |n| format!("/api/tenants/by-phone/{}", phone(n));
     let masked = |n| format!("/api/tenants/{}/credentials?type=whatsapp", id(n));
     let meta = |n| format!("/api/tenants/{}/credentials/meta", id(n));
+    let by_integration = |n| format!("/api/tenants/by-integration/{}", integration(n));
+    let bearer = format!("Bearer {}", token(service).await);
+    let (none, token) = (&[][..], &[("authorization", &*bearer)][..]);
     let mut rows = Vec::new();
-    for (name, route, known, path) in [
-        ("lookup by phone", "/api/tenants/by-phone/{phone}", false, &by_phone as &dyn Fn(u32) -> _),
+    for (name, route, known, path, headers) in [
+        (
+            "lookup by phone",
+            "/api/tenants/by-phone/{phone}",
+            false,
+            &by_phone as &dyn Fn(u32) -> _,
+            none,
+        ),
+        // At a route of its own, for the bare handler tells answers by their route.
+        (
+            "lookup by integration, with a token",
+            "/api/tenants/by-integration/{integration}",
+            false,
+            &by_integration,
+            token,
+        ),
         // The bare handler has no conditions: it answers 304 at a route of its own, as long.
-        ("lookup by phone, 304", "/api/tenants/by-known/{phone}", true, &by_phone),
-        ("credentials, masked", "/api/tenants/{id}/credentials", false, &masked),
-        ("credentials, in full", "/api/tenants/{id}/credentials/meta", false, &meta),
+        ("lookup by phone, 304", "/api/tenants/by-known/{phone}", true, &by_phone, none),
+        ("credentials, masked", "/api/tenants/{id}/credentials", false, &masked, none),
+        ("credentials, in full", "/api/tenants/{id}/credentials/meta", false, &meta, none),
     ] {
         let mut requests = Vec::new();
         let mut answers = Vec::new();
         for n in 0..tenants {
-            let (request, answer) = warm(service, &path(n), known).await;
+            let (request, answer) = warm(service, &path(n), known, headers).await;
             requests.push(request);
             answers.push(answer);
         }
@@ -89,8 +106,13 @@ impl Row {
 }
 
 /// Asks until the answer comes from memory; with `known`, under the condition that it be another.
-async fn warm(connection: &mut Connection, path: &str, known: bool) -> (Vec<u8>, Answer) {
-    let request = wire::get(path, &[]);
+async fn warm(
+    connection: &mut Connection,
+    path: &str,
+    known: bool,
+    headers: &[(&str, &str)],
+) -> (Vec<u8>, Answer) {
+    let request = wire::get(path, headers);
     connection.ask(&request).await.expecting(200);
     let answer = connection.ask(&request).await.expecting(200);
     assert_eq!(answer.cache(), "l1", "{path}");
@@ -102,6 +124,18 @@ async fn warm(connection: &mut Connection, path: &str, known: bool) -> (Vec<u8>,
     let answer = connection.ask(&request).await.expecting(304);
     assert_eq!(answer.cache(), "l1", "{path}");
     (request, answer)
+}
+
+/// A token that may look up.
+async fn token(connection: &mut Connection) -> String {
+    let body = json!({"name": "benchmark", "scopes": ["lookup:read"]});
+    let made = connection.ask(&wire::json("POST", "/api/tokens", &body)).await.expecting(201);
+    let made: Value = serde_json::from_slice(&made.body).expect("JSON");
+    made["token"].as_str().expect("a token is text").to_owned()
+}
+
+fn integration(n: u32) -> String {
+    format!("bench-integration-{n:06}")
 }
 
 fn id(n: u32) -> String {

@@ -6,7 +6,9 @@ use secrecy::ExposeSecret;
 use url::Url;
 
 use crate::config::{Config, Database, LogFormat, RedisServer};
+use crate::domain::{Scope, Scopes};
 use crate::service::Health;
+use crate::telemetry::metrics::{ANONYMOUS_SCOPE, gauge_of};
 
 /// Says where the data is, what is connected and, to a person, which URLs to try.
 pub fn show(config: &Config, address: SocketAddr, health: Health) {
@@ -47,6 +49,20 @@ pub fn show(config: &Config, address: SocketAddr, health: Health) {
         anonymous,
         "listening"
     );
+}
+
+/// Says what callers without a token may do, in the log where it is anything, and in the metrics.
+pub fn tell_of_anonymous(granted: Scopes) {
+    for scope in Scope::ALL {
+        let gauge = gauge_of(ANONYMOUS_SCOPE, &[("scope", scope.as_str())]);
+        gauge.set(if granted.contains(scope) { 1.0 } else { 0.0 });
+    }
+    if !granted.is_empty() {
+        tracing::warn!(
+            scopes = granted.to_string(),
+            "whoever reaches this port may do this without a token (ANONYMOUS_SCOPES)"
+        );
+    }
 }
 
 fn poster(base: &str, database: &str, redis: &str, anonymous: &str, demo: bool) -> String {

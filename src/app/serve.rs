@@ -18,7 +18,7 @@ use crate::config::{Config, Database};
 use crate::feed::{
     Applier, CensusTask, LinkTask, ListenTask, PollTask, Proof, SubscribeTask, prune,
 };
-use crate::http::{self, Front, Names, RateLimit, Tls};
+use crate::http::{self, Front, Names, RateLimit, Tls, TokenRates};
 use crate::service::{Auditor, Service, destroy_deleted};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{self, CACHE_ENTRIES, FENCED, PROOF_AGE, counter_of, gauge_of};
@@ -88,6 +88,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     lifecycle.supervise("destruction", |stop| destroy_deleted(destroyed, kept, stop));
     let watched = service.clone();
     lifecycle.supervise("watch of the database", |stop| watched.watch_store(stop));
+    service.prepare_for_tokens().await;
+    let noted = service.clone();
+    lifecycle.supervise("uses of tokens", |stop| noted.note_uses_of_tokens(stop));
     if let Some(rate) = config.cache.audit_rate {
         let auditor = Auditor::new(store.clone(), Arc::clone(applier.cache()), rate, bound);
         lifecycle.supervise("auditor", |stop| auditor.run(stop));
@@ -103,6 +106,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     })?;
     let address = listener.local_addr().context("reading the address listened on")?;
     banner::show(&config, address, service.health().await);
+    banner::tell_of_anonymous(config.http.anonymous);
 
     let outcome = answer((listener, tls), &config, &service, recorder, &mut lifecycle).await;
     writes.close();
@@ -133,6 +137,7 @@ async fn answer(
         names: if config.http.open_by_default { Names::Local } else { Names::Any },
         places: config.http.most_at_once.map(|most| Arc::new(Semaphore::new(most.get().into()))),
         rates: rates.map(Arc::new),
+        token_rates: config.http.token_per_second.map(TokenRates::new).map(Arc::new),
         metrics,
         limits: http::Limits::with_writes_that_wait(config.feed.staleness_bound),
     };

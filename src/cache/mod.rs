@@ -20,10 +20,10 @@ mod stats;
 mod tiered;
 mod value;
 
-pub use key::{ByIntegration, ByPhone, ByTenant, CredentialsOf, TypedKey};
+pub use key::{ByIntegration, ByPhone, ByTenant, CredentialsOf, TokenOf, TypedKey};
 pub use l1::{Cached, L1};
 pub use sample::Sample;
 pub use serving::Serving;
 pub use stats::EvictedBy;
 pub use tiered::{Found, LoadError, Loaded, Standing, Tiered, Ttl, Via};
-pub use value::{CredentialViews, Document, LookupBody, TenantBody, secret_text};
+pub use value::{CredentialViews, Document, LookupBody, TenantBody, TokenEntry, secret_text};

@@ -58,8 +58,8 @@ impl Outcome {
 /// The counters of one tier.
 #[derive(Debug)]
 pub(super) struct TierStats {
-    requests: [[Counter; 5]; 4],
-    evictions: [[Counter; 4]; 4],
+    requests: [[Counter; 5]; KeyKind::ALL.len()],
+    evictions: [[Counter; 4]; KeyKind::ALL.len()],
     stored: Counter,
     refused: Counter,
 }

@@ -215,7 +215,7 @@ impl Tiered {
         let as_it_is = |value: K::Value| {
             let shared = match K::wrap(Some(value.clone())) {
                 Cached::Document(document) => document,
-                Cached::Credentials(_) => None,
+                Cached::Credentials(_) | Cached::Token(_) => None,
             };
             Loaded { value, shared }
         };
@@ -408,8 +408,10 @@ impl Tiered {
     }
 
     /// Looks in L2, waiting briefly for whoever else is filling the key.
-    async fn read_l2(&self, key: &CacheKey, noted: Epoch) -> L2Lookup {
-        let Some(l2) = &self.l2 else { return L2Lookup::Nothing };
+    async fn read_l2<K: TypedKey>(&self, key: &CacheKey, noted: Epoch) -> L2Lookup {
+        let Some(l2) = self.l2.as_ref().filter(|_| K::MAY_BE_SHARED) else {
+            return L2Lookup::Nothing;
+        };
         let deadline = Instant::now() + BUSY_PATIENCE;
         let outcome = loop {
             match l2.get_or_lease(key, noted).await {
@@ -472,7 +474,7 @@ impl FlightGuard {
         load: impl Future<Output = Result<Option<Loaded<K::Value>>, LoadError>>,
         open: impl FnOnce(Document) -> Option<K::Value>,
     ) -> Flown {
-        let (lease, hit) = match self.cache.read_l2(&self.key, self.began).await {
+        let (lease, hit) = match self.cache.read_l2::<K>(&self.key, self.began).await {
             L2Lookup::Hit(document) => (None, self.opened::<K>(document, open).await),
             L2Lookup::Leased(lease) => (Some(lease), None),
             L2Lookup::Nothing => (None, None),

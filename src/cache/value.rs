@@ -1,4 +1,8 @@
-//! What is cached: answers, serialised once when they are filled, so that a hit serialises nothing.
+//! What is cached: answers, serialised once when they are filled, so that a hit serialises nothing;
+//! and what access tokens may do.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -6,7 +10,8 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use crate::domain::{
-    CredentialType, Credentials, Lookup, MetaView, Tenant, mask_credentials, version_tag,
+    CredentialType, Credentials, IssuedToken, Lookup, MetaView, Tenant, mask_credentials,
+    version_tag,
 };
 
 /// A JSON document and the entity tag of this revision of it.
@@ -35,6 +40,18 @@ impl Document {
         let mut body = exact(body);
         let etag = body.split_off(end);
         Self { body, etag }
+    }
+
+    /// The tenant that it is of.
+    #[must_use]
+    pub fn tenant(&self) -> Option<Cow<'_, str>> {
+        #[derive(Deserialize)]
+        struct Owned<'d> {
+            #[serde(borrow)]
+            id: Cow<'d, str>,
+        }
+        let owned: Option<Owned<'_>> = serde_json::from_slice(&self.body).ok();
+        owned.map(|owned| owned.id)
     }
 }
 
@@ -179,6 +196,52 @@ impl std::fmt::Debug for CredentialViews {
     }
 }
 
+/// A token that somebody has presented, with what is remembered of its uses.
+#[derive(Debug)]
+pub struct TokenEntry {
+    /// The token, and what it is compared with.
+    pub issued: IssuedToken,
+    /// When a use of it was last noted, in seconds of the Unix epoch.
+    noted: AtomicI64,
+}
+
+impl TokenEntry {
+    /// One that was not used yet.
+    #[must_use]
+    pub const fn new(issued: IssuedToken) -> Self {
+        Self { issued, noted: AtomicI64::new(0) }
+    }
+
+    /// Whether a use at this second is worth a note: none was made for so long.
+    #[must_use]
+    pub fn is_due(&self, second: i64, every: i64) -> bool {
+        let noted = self.noted.load(Ordering::Relaxed);
+        let swap = |to| {
+            self.noted.compare_exchange(noted, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
+        (second - noted >= every) && swap(second)
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const OVERHEAD: usize = 256;
+        let token = &self.issued.token;
+        let tenants = token.limits.tenants().unwrap_or_default();
+        let tenants: usize = tenants.iter().map(|id| id.as_str().len() + 32).sum();
+        OVERHEAD + token.name.len() + tenants
+    }
+}
+
+impl PartialEq for TokenEntry {
+    /// Its uses are no part of what it is.
+    fn eq(&self, other: &Self) -> bool {
+        self.issued == other.issued
+    }
+}
+
+impl Eq for TokenEntry {}
+
 /// Bytes without the room that a buffer has to grow: there are a great many of them.
 fn exact(bytes: Vec<u8>) -> Bytes {
     bytes.into_boxed_slice().into()
@@ -226,6 +289,26 @@ fn genesys_summary(masked: &Map<String, Value>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{Limits, Scopes, Token, TokenHash};
+
+    #[test]
+    fn a_use_is_noted_once_in_a_while() {
+        let issued = IssuedToken {
+            token: Token {
+                id: "0123456789abcdef".parse().unwrap(),
+                name: "n".into(),
+                scopes: Scopes::ALL,
+                limits: Limits::NONE,
+                expires_at: None,
+                revoked_at: None,
+            },
+            hash: TokenHash([0; 32]),
+        };
+        let entry = TokenEntry::new(issued.clone());
+        let due: Vec<i64> = (1_000..1_200).filter(|second| entry.is_due(*second, 60)).collect();
+        assert_eq!(due, [1_000, 1_060, 1_120, 1_180]);
+        assert_eq!(entry, TokenEntry::new(issued));
+    }
 
     #[test]
     fn debug_shows_no_view_of_credentials() {

@@ -7,6 +7,7 @@ mod migrate;
 mod openapi;
 mod seed;
 mod serve;
+mod token;
 mod verify;
 
 use std::process::ExitCode;
@@ -15,7 +16,7 @@ use clap::builder::Resettable;
 use clap::{Arg, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{LogFormat, ServeOptions, Telemetry};
-use crate::telemetry::logging::{self, Style};
+use crate::telemetry::logging::{self, Stream, Style};
 
 /// Resolves WhatsApp phone numbers and Genesys integrations to tenants, and keeps their credentials.
 ///
@@ -41,6 +42,7 @@ enum Command {
     Migrate(migrate::Command),
     Keys(keys::Command),
     Seed(seed::Command),
+    Token(token::Command),
     Openapi(openapi::Command),
     Verify(Box<verify::Command>),
 }
@@ -96,6 +98,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Migrate(command)) => command.run().await?,
         Some(Command::Keys(command)) => return command.run().await,
         Some(Command::Seed(command)) => command.run().await?,
+        Some(Command::Token(command)) => command.run().await?,
         Some(Command::Openapi(openapi::Command {})) => openapi::Command::run()?,
         Some(Command::Verify(command)) => {
             // 1 is for what it has found.
@@ -108,10 +111,20 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
 
 /// Begins to log.
 fn start_logging(telemetry: &Telemetry) -> anyhow::Result<()> {
+    log_to(Stream::Output, telemetry)
+}
+
+/// The same for a command that prints what it makes: standard output is for that alone.
+fn start_logging_to_stderr(telemetry: &Telemetry) -> anyhow::Result<()> {
+    log_to(Stream::Error, telemetry)
+}
+
+fn log_to(stream: Stream, telemetry: &Telemetry) -> anyhow::Result<()> {
     let style = match telemetry.format {
         LogFormat::Pretty => Style::Pretty,
         LogFormat::Json => Style::Json,
     };
     // Validation has parsed it, and has told what it accepts; this error quotes it.
-    logging::install(style, &telemetry.filter).map_err(|_| anyhow::anyhow!("RUST_LOG is no filter"))
+    let installed = logging::install(style, stream, &telemetry.filter);
+    installed.map_err(|_| anyhow::anyhow!("RUST_LOG is no filter"))
 }

@@ -22,8 +22,8 @@ pub(super) struct Options {
     port: Given,
 
     /// What a caller without a token may do: `all`, `none`, or scopes separated by commas, out of
-    /// lookup:read, tenants:read, tenants:write, credentials:read (masked), credentials:reveal and
-    /// credentials:write. Default: `all` on a loopback address, for requests to an IP
+    /// lookup:read, tenants:read, tenants:write, credentials:read (masked), credentials:reveal,
+    /// credentials:write and tokens:admin. Default: `all` on a loopback address, for requests to an IP
     /// address or localhost. On any other address it has to be set, for whoever reaches the port
     /// may then do it
     #[arg(long, env = "ANONYMOUS_SCOPES", value_name = "SCOPES")]
@@ -50,6 +50,11 @@ pub(super) struct Options {
     #[arg(long, env = "RATE_LIMIT_PER_SECOND", default_value = "0", value_name = "NUMBER")]
     rate_limit_per_second: Given,
 
+    /// How many requests a second the bearer of one token may send to this replica, and as many at
+    /// once after a pause; those beyond are answered with 429. 0 sets no limit
+    #[arg(long, env = "TOKEN_RATE_LIMIT_PER_SECOND", default_value = "0", value_name = "NUMBER")]
+    token_rate_limit_per_second: Given,
+
     /// Addresses and networks (10.0.0.0/8), separated by commas, of the proxies whose
     /// X-Forwarded-For says who the client is
     #[arg(long, env = "TRUSTED_PROXIES", value_name = "NETWORKS")]
@@ -71,6 +76,8 @@ pub struct Http {
     pub most_at_once: Option<NonZeroU16>,
     /// How many requests a second a client may send, if that is limited.
     pub per_second: Option<NonZeroU16>,
+    /// How many the bearer of a token may send, if that is limited.
+    pub token_per_second: Option<NonZeroU16>,
     /// The proxies that say who the client is.
     pub proxies: Networks,
 }
@@ -117,13 +124,26 @@ impl Options {
         let most = mistakes.number("MAX_CONCURRENT_REQUESTS", most, "a whole number", 0..=u16::MAX);
         let rate = &self.rate_limit_per_second;
         let rate = mistakes.number("RATE_LIMIT_PER_SECOND", rate, "a whole number", 0..=u16::MAX);
+        let name = "TOKEN_RATE_LIMIT_PER_SECOND";
+        let given = &self.token_rate_limit_per_second;
+        let token_rate = mistakes.number(name, given, "a whole number", 0..=u16::MAX);
         let proxies = self.trusted_proxies.map_or(Some(Networks::default()), |given| {
             mistakes.parsed("TRUSTED_PROXIES", &given, NETWORKS, |text| text.parse().ok())
         });
         let (most_at_once, per_second) = (NonZeroU16::new(most?), NonZeroU16::new(rate?));
+        let token_per_second = NonZeroU16::new(token_rate?);
         let (address, anonymous) = (SocketAddr::new(host?, port?), anonymous?);
         let proxies = proxies?;
-        Some(Http { address, anonymous, open_by_default, tls, most_at_once, per_second, proxies })
+        Some(Http {
+            address,
+            anonymous,
+            open_by_default,
+            tls,
+            most_at_once,
+            per_second,
+            token_per_second,
+            proxies,
+        })
     }
 }
 

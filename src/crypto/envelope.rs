@@ -30,8 +30,9 @@ const HEAD_LEN: usize = 1 + NONCE_LEN;
 
 /// The layout above, and the encoding of the associated data.
 const FORMAT: u8 = 1;
-/// What else these keys may ever be used for begins with other words.
+/// What else these keys are used for begins with other words.
 const DOMAIN: &str = "tenant-service credential 1";
+const DOMAIN_OF_PEPPER: &str = "tenant-service token pepper 1";
 
 /// A key in the clear; zeroed when it is dropped, and without a `Debug`.
 pub struct Key(Zeroizing<[u8; KEY_LEN]>);
@@ -76,6 +77,30 @@ pub struct Subject<'a> {
     pub kind: CredentialType,
     /// The credential's own counter.
     pub version: i64,
+}
+
+/// A place that sealed bytes are bound to.
+pub trait Place {
+    /// The parts that tell it from any other, the first of which says what kind of place it is.
+    fn parts(&self) -> Vec<Vec<u8>>;
+}
+
+impl Place for Subject<'_> {
+    fn parts(&self) -> Vec<Vec<u8>> {
+        let (tenant, kind) = (self.tenant.as_str(), self.kind.as_str());
+        let texts = [DOMAIN, self.credential, tenant, kind].map(|part| part.as_bytes().to_vec());
+        texts.into_iter().chain([self.version.to_be_bytes().to_vec()]).collect()
+    }
+}
+
+/// The one key by which tokens are hashed.
+#[derive(Debug, Clone, Copy)]
+pub struct PepperPlace;
+
+impl Place for PepperPlace {
+    fn parts(&self) -> Vec<Vec<u8>> {
+        vec![DOMAIN_OF_PEPPER.as_bytes().to_vec()]
+    }
 }
 
 /// A sealed value, as it is stored.
@@ -129,7 +154,7 @@ impl From<Unspecified> for NotSealed {
 /// See [`NotSealed`].
 pub fn seal(
     (key_id, key): (&str, &Key),
-    subject: &Subject<'_>,
+    subject: &impl Place,
     value: &[u8],
 ) -> Result<Sealed, NotSealed> {
     let data_key = Key::random()?;
@@ -146,7 +171,7 @@ pub fn seal(
 /// See [`NotSealed`].
 pub fn wrap(
     (key_id, key): (&str, &Key),
-    subject: &Subject<'_>,
+    subject: &impl Place,
     data_key: &Key,
 ) -> Result<Vec<u8>, NotSealed> {
     encrypt(&AES_256_GCM_SIV, key, &of_key(subject, key_id), data_key.reveal())
@@ -158,7 +183,7 @@ pub fn wrap(
 /// See [`Unopened`]; not [`Unopened::UnknownKey`].
 pub fn unwrap(
     (key_id, key): (&str, &Key),
-    subject: &Subject<'_>,
+    subject: &impl Place,
     wrapped_key: &[u8],
 ) -> Result<Key, Unopened> {
     let unwrapped = decrypt(&AES_256_GCM_SIV, key, &of_key(subject, key_id), wrapped_key)?;
@@ -171,7 +196,7 @@ pub fn unwrap(
 /// See [`Unopened`]; not [`Unopened::UnknownKey`].
 pub fn open(
     key: &Key,
-    subject: &Subject<'_>,
+    subject: &impl Place,
     sealed: &Sealed,
 ) -> Result<Zeroizing<Vec<u8>>, Unopened> {
     let data_key = unwrap((&sealed.key_id, key), subject, &sealed.wrapped_key)?;
@@ -220,31 +245,24 @@ fn decrypt(
 }
 
 /// What the value is bound to.
-fn of_value(subject: &Subject<'_>) -> Vec<u8> {
+fn of_value(subject: &impl Place) -> Vec<u8> {
     associated("value", subject, "")
 }
 
 /// What the wrapped key is bound to.
-fn of_key(subject: &Subject<'_>, key_id: &str) -> Vec<u8> {
+fn of_key(subject: &impl Place, key_id: &str) -> Vec<u8> {
     associated("key", subject, key_id)
 }
 
 /// Each part after its length: no two lists of parts give the same bytes.
-fn associated(what: &str, subject: &Subject<'_>, key_id: &str) -> Vec<u8> {
-    let version = subject.version.to_be_bytes();
-    let parts: [&[u8]; 7] = [
-        DOMAIN.as_bytes(),
-        what.as_bytes(),
-        subject.credential.as_bytes(),
-        subject.tenant.as_str().as_bytes(),
-        subject.kind.as_str().as_bytes(),
-        &version,
-        key_id.as_bytes(),
-    ];
+fn associated(what: &str, subject: &impl Place, key_id: &str) -> Vec<u8> {
+    let mut parts = subject.parts();
+    parts.insert(1, what.as_bytes().to_vec());
+    parts.push(key_id.as_bytes().to_vec());
     let mut bytes = Vec::new();
     for part in parts {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(part);
+        bytes.extend_from_slice(&part);
     }
     bytes
 }
@@ -296,6 +314,22 @@ mod tests {
         let sealed = seal((ID, &key(7)), &subject, b"{}").unwrap();
         assert_eq!((sealed.sealed.len(), sealed.sealed[0]), (1 + 12 + 2 + 16, 1));
         assert_eq!((sealed.wrapped_key.len(), sealed.wrapped_key[0]), (1 + 12 + 32 + 16, 1));
+    }
+
+    /// As for credentials; and neither opens as the other.
+    #[test]
+    fn a_pepper_is_bound_to_its_place() {
+        let expected = b"\0\0\0\0\0\0\0\x1dtenant-service token pepper 1\
+            \0\0\0\0\0\0\0\x03key\0\0\0\0\0\0\0\x0200";
+        assert_eq!(of_key(&PepperPlace, "00"), expected);
+        let acme = tenant("acme");
+        let kind = CredentialType::Genesys;
+        let subject = Subject { credential: "c", tenant: &acme, kind, version: 1 };
+        let pepper = seal((ID, &key(1)), &PepperPlace, b"hunter2").unwrap();
+        assert_eq!(**open(&key(1), &PepperPlace, &pepper).unwrap(), *b"hunter2");
+        assert_eq!(open(&key(1), &subject, &pepper), Err(Unopened::Forged));
+        let credential = seal((ID, &key(1)), &subject, b"hunter2").unwrap();
+        assert_eq!(open(&key(1), &PepperPlace, &credential), Err(Unopened::Forged));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use arc_swap::ArcSwap;
 use zeroize::Zeroizing;
 
-use super::envelope::{self, Key, NotSealed, Sealed, Subject, Unopened};
+use super::envelope::{self, Key, NotSealed, Place, Sealed, Unopened};
 
 /// Keys by their ids. One of them, the primary, seals; each of them opens what it has sealed.
 ///
@@ -82,7 +82,7 @@ impl Keyring {
     ///
     /// # Errors
     /// See [`NotSealed`].
-    pub fn seal(&self, subject: &Subject<'_>, value: &[u8]) -> Result<Sealed, NotSealed> {
+    pub fn seal(&self, subject: &impl Place, value: &[u8]) -> Result<Sealed, NotSealed> {
         let keys = self.keys.load();
         let (id, key) = keys.primary();
         envelope::seal((id, key), subject, value)
@@ -94,7 +94,7 @@ impl Keyring {
     /// See [`Unopened`].
     pub fn open(
         &self,
-        subject: &Subject<'_>,
+        subject: &impl Place,
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, Unopened> {
         envelope::open(self.keys.load().get(&sealed.key_id)?, subject, sealed)
@@ -107,7 +107,7 @@ impl Keyring {
     /// See [`Rewrap`].
     pub fn rewrap(
         &self,
-        subject: &Subject<'_>,
+        subject: &impl Place,
         key_id: &str,
         wrapped_key: &[u8],
     ) -> Result<(String, Vec<u8>), Rewrap> {

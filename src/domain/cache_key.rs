@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{CredentialType, IntegrationId, PhoneNumberId, TenantId};
+use super::{CredentialType, IntegrationId, PhoneNumberId, TenantId, TokenId};
 
-/// What can be cached, and evicted by a change: `phone:{id}`, `integration:{id}`, `tenant:{id}`
-/// and `tenant:{id}:credentials:{type}`.
+/// What can be cached, and evicted by a change: `phone:{id}`, `integration:{id}`, `tenant:{id}`,
+/// `tenant:{id}:credentials:{type}` and `token:{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CacheKey {
     /// Which active tenant has this phone number.
@@ -17,6 +17,8 @@ pub enum CacheKey {
     Tenant(TenantId),
     /// A tenant's current credentials of one type.
     Credentials(TenantId, CredentialType),
+    /// What an access token may do.
+    Token(TokenId),
 }
 
 /// The kind of a key: a metric label, and never more than that of a key.
@@ -30,11 +32,14 @@ pub enum KeyKind {
     Tenant,
     /// `credentials`
     Credentials,
+    /// `token`
+    Token,
 }
 
 impl KeyKind {
     /// Every kind, in the order of its discriminant.
-    pub const ALL: [Self; 4] = [Self::Phone, Self::Integration, Self::Tenant, Self::Credentials];
+    pub const ALL: [Self; 5] =
+        [Self::Phone, Self::Integration, Self::Tenant, Self::Credentials, Self::Token];
 
     /// The label of this kind in metrics.
     #[must_use]
@@ -44,6 +49,7 @@ impl KeyKind {
             Self::Integration => "integration",
             Self::Tenant => "tenant",
             Self::Credentials => "credentials",
+            Self::Token => "token",
         }
     }
 }
@@ -57,6 +63,7 @@ impl CacheKey {
             Self::Integration(_) => KeyKind::Integration,
             Self::Tenant(_) => KeyKind::Tenant,
             Self::Credentials(..) => KeyKind::Credentials,
+            Self::Token(_) => KeyKind::Token,
         }
     }
 
@@ -67,6 +74,7 @@ impl CacheKey {
             Self::Phone(id) => id.as_str().len(),
             Self::Integration(id) => id.as_str().len(),
             Self::Tenant(id) | Self::Credentials(id, _) => id.as_str().len(),
+            Self::Token(id) => id.as_str().len(),
         }
     }
 }
@@ -78,6 +86,7 @@ impl fmt::Display for CacheKey {
             Self::Integration(id) => write!(f, "integration:{id}"),
             Self::Tenant(id) => write!(f, "tenant:{id}"),
             Self::Credentials(id, kind) => write!(f, "tenant:{id}:credentials:{kind}"),
+            Self::Token(id) => write!(f, "token:{id}"),
         }
     }
 }
@@ -95,6 +104,7 @@ impl FromStr for CacheKey {
         let key = match prefix {
             "phone" => rest.parse().map(Self::Phone).ok(),
             "integration" => rest.parse().map(Self::Integration).ok(),
+            "token" => rest.parse().map(Self::Token).ok(),
             // A tenant id has no colon, so the first one ends it.
             "tenant" => match rest.split_once(":credentials:") {
                 None => rest.parse().map(Self::Tenant).ok(),
@@ -129,11 +139,14 @@ mod tests {
             "tenant:demo-tenant-001",
             "tenant:demo-tenant-001:credentials:whatsapp",
             "tenant:t.1:credentials:genesys",
+            "token:0123456789abcdef",
         ] {
             let key: CacheKey = text.parse().unwrap();
             assert_eq!(key.to_string(), text);
         }
-        for text in ["", "phone", "phone:", "phone:x", "tenant:a:credentials:sip", "tenant:a:b"] {
+        for text in
+            ["", "phone", "phone:", "phone:x", "tenant:a:credentials:sip", "tenant:a:b", "token:a"]
+        {
             assert_eq!(text.parse::<CacheKey>(), Err(NotAKey), "{text}");
         }
     }

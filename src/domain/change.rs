@@ -20,17 +20,26 @@ pub enum ChangeKind {
     CredentialsUpdated,
     /// `credentials.revoked`
     CredentialsRevoked,
+    /// `tokens.created`
+    TokenCreated,
+    /// `tokens.updated`
+    TokenUpdated,
+    /// `tokens.revoked`
+    TokenRevoked,
     /// `reset`: everything may have changed (a table was truncated).
     Reset,
 }
 
 impl ChangeKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 9] = [
         Self::TenantCreated,
         Self::TenantUpdated,
         Self::TenantDeleted,
         Self::CredentialsUpdated,
         Self::CredentialsRevoked,
+        Self::TokenCreated,
+        Self::TokenUpdated,
+        Self::TokenRevoked,
         Self::Reset,
     ];
 
@@ -43,6 +52,9 @@ impl ChangeKind {
             Self::TenantDeleted => "tenant.deleted",
             Self::CredentialsUpdated => "credentials.updated",
             Self::CredentialsRevoked => "credentials.revoked",
+            Self::TokenCreated => "tokens.created",
+            Self::TokenUpdated => "tokens.updated",
+            Self::TokenRevoked => "tokens.revoked",
             Self::Reset => "reset",
         }
     }

@@ -15,6 +15,7 @@ mod scope;
 mod settings;
 mod tenant;
 mod text;
+mod token;
 mod version;
 
 pub use cache_key::{CacheKey, KeyKind};
@@ -29,6 +30,10 @@ pub use scope::{Scope, Scopes, UnknownScope};
 pub use settings::{SETTINGS_DEPTH, SETTINGS_LIMIT, Settings};
 pub use tenant::{Edit, Lookup, NewTenant, Status, Tenant, TenantPatch};
 pub use text::{Email, Name, ShortText, storable};
+pub use token::{
+    AccessToken, IssuedToken, Limits, NewToken, NotAToken, Token, TokenHash, TokenId, TokenRecord,
+    TokenStanding,
+};
 pub use version::{NoVersion, Version, VersionInfo, VersionState};
 
 /// A value from outside that cannot be accepted.

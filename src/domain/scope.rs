@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::Invalid;
+
 /// One thing that a caller may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
@@ -43,12 +45,6 @@ impl Scope {
         Self::TokensAdmin,
     ];
 
-    /// Whether it is for operations that write.
-    #[must_use]
-    pub const fn is_to_write(self) -> bool {
-        matches!(self, Self::TenantsWrite | Self::CredentialsWrite | Self::CredentialsDestroy)
-    }
-
     /// The scope as configuration and tokens write it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -74,6 +70,15 @@ impl Scope {
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let found = Self::ALL.into_iter().find(|scope| scope.as_str() == text);
+        found.ok_or_else(|| Invalid::new("scopes", format!("must be of {}", names())))
     }
 }
 
@@ -103,6 +108,12 @@ impl Scopes {
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether each of these is one of the others.
+    #[must_use]
+    pub const fn are_within(self, others: Self) -> bool {
+        self.0 & !others.0 == 0
     }
 
     /// The scopes of the set.
@@ -144,8 +155,8 @@ impl FromStr for Scopes {
             if word == "all" {
                 return Ok(Self::ALL);
             }
-            let scope = Scope::ALL.into_iter().find(|scope| scope.as_str() == word);
-            scope.map(|scope| scopes.with(scope)).ok_or(UnknownScope { position: at + 1 })
+            let scope: Result<Scope, _> = word.parse();
+            scope.map(|scope| scopes.with(scope)).map_err(|_| UnknownScope { position: at + 1 })
         })
     }
 }

@@ -1,10 +1,16 @@
 //! Who calls, by which name, and what they may do.
 
-use axum::http::header::HOST;
-use axum::http::{HeaderValue, Request};
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Request};
 
 use super::problem::Problem;
-use crate::domain::{Scope, Scopes};
+use super::state::Shared;
+use crate::cache::TokenEntry;
+use crate::domain::{AccessToken, CredentialType, Limits, Scope, Scopes, TenantId};
 
 /// What an operation asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,32 +21,134 @@ pub enum Access {
     Needs(Scope),
 }
 
-/// Somebody who sends a request. All of them are anonymous as yet: what they may do is what the
-/// operator grants to callers without a token.
-#[derive(Debug, Clone, Copy)]
-pub struct Caller {
-    scopes: Scopes,
+/// Somebody who sends a request. Handlers extract it; so does whoever records who did what.
+#[derive(Debug, Clone)]
+pub enum Caller {
+    /// A caller without a token, and what the operator grants to all of them.
+    Anonymous(Scopes),
+    /// The bearer of a token, which is good.
+    Token(Arc<TokenEntry>),
 }
 
 impl Caller {
     /// A caller without a token.
     #[must_use]
     pub const fn anonymous(granted: Scopes) -> Self {
-        Self { scopes: granted }
+        Self::Anonymous(granted)
+    }
+
+    /// What they may do.
+    #[must_use]
+    pub fn scopes(&self) -> Scopes {
+        match self {
+            Self::Anonymous(scopes) => *scopes,
+            Self::Token(token) => token.issued.token.scopes,
+        }
+    }
+
+    /// To whom they may do it.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        static NONE: Limits = Limits::NONE;
+        match self {
+            Self::Anonymous(_) => &NONE,
+            Self::Token(token) => &token.issued.token.limits,
+        }
+    }
+
+    /// Who they are, in records: `anonymous`, or `token:` and its id.
+    #[must_use]
+    pub fn actor(&self) -> String {
+        match self {
+            Self::Anonymous(_) => "anonymous".to_owned(),
+            Self::Token(token) => format!("token:{}", token.issued.token.id),
+        }
+    }
+
+    /// Whether a tenant is there for them. One that is not has to look as if it were absent.
+    #[must_use]
+    pub fn sees(&self, tenant: &TenantId) -> bool {
+        self.limits().admit(tenant.as_str())
+    }
+
+    /// Whether a tenant's credentials of this type are there for them.
+    #[must_use]
+    pub fn sees_credentials(&self, tenant: &TenantId, kind: CredentialType) -> bool {
+        self.limits().admit_credentials(tenant, kind)
     }
 
     /// Lets the caller in, or not.
     ///
     /// # Errors
-    /// 401: the scope that the operation needs is not among the caller's.
-    pub fn authorize(self, access: Access) -> Result<(), Problem> {
-        match access {
-            Access::Needs(scope) if !self.scopes.contains(scope) => {
-                Err(Problem::unauthorized(scope))
+    /// The scope that the operation needs is not among the caller's: 401 without a token, which would
+    /// help; 403 with one.
+    pub fn authorize(&self, access: Access) -> Result<(), Problem> {
+        match (access, self) {
+            (Access::Needs(scope), caller) if !caller.scopes().contains(scope) => {
+                Err(match caller {
+                    Self::Anonymous(_) => Problem::unauthorized(scope),
+                    Self::Token(_) => Problem::insufficient_scope(scope),
+                })
             }
-            Access::Open | Access::Needs(_) => Ok(()),
+            (Access::Open | Access::Needs(_), _) => Ok(()),
         }
     }
+}
+
+impl FromRequestParts<Shared> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
+        let known = parts.extensions.get::<Self>().cloned();
+        Ok(known.unwrap_or(Self::Anonymous(state.anonymous)))
+    }
+}
+
+/// A caller who is not limited to certain tenants, as who creates one has to be.
+#[derive(Debug)]
+pub struct Unlimited;
+
+impl FromRequestParts<Shared> for Unlimited {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let is_limited = caller.limits().tenants().is_some();
+        if is_limited { Err(Problem::limited_token()) } else { Ok(Self) }
+    }
+}
+
+/// What a request brings to say who sends it.
+pub enum Presented {
+    /// Nothing.
+    Nothing,
+    /// A token, which may be anybody's.
+    Token(AccessToken),
+    /// Something that is no token. Whoever brings it does not mean to be anonymous.
+    Unreadable,
+}
+
+impl Presented {
+    /// What `Authorization` says (RFC 6750, section 2.1). A token is taken from nowhere else: what
+    /// stands in a path or a query ends up in logs.
+    #[must_use]
+    pub fn by(headers: &HeaderMap) -> Self {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Self::Nothing,
+            (Some(value), None) => bearer(value).map_or(Self::Unreadable, Self::Token),
+            // Which of them was meant, nobody knows.
+            (Some(_), Some(_)) => Self::Unreadable,
+        }
+    }
+}
+
+fn bearer(value: &HeaderValue) -> Option<AccessToken> {
+    const SCHEME: &str = "bearer";
+    let text = value.to_str().ok()?;
+    let (scheme, token) = text.split_at_checked(SCHEME.len())?;
+    let token = token.strip_prefix(' ')?;
+    scheme.eq_ignore_ascii_case(SCHEME).then(|| token.trim().parse().ok())?
 }
 
 /// The names by which the service may be called.
@@ -107,7 +215,45 @@ mod tests {
         assert!(Names::Local.admit(&Request::builder().uri("/").body(()).unwrap()));
     }
 
+    fn token() -> AccessToken {
+        AccessToken::from_random([1; 10], &zeroize::Zeroizing::new([2; 32]))
+    }
+
+    fn presented(values: &[&str]) -> Presented {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, value.parse().unwrap());
+        }
+        Presented::by(&headers)
+    }
+
+    #[test]
+    fn a_token_is_read_whatever_the_case_of_its_scheme() {
+        let token = token();
+        let text = token.reveal();
+        assert!(matches!(presented(&[]), Presented::Nothing));
+        for scheme in ["Bearer", "bearer", "BEARER"] {
+            let found = presented(&[&format!("{scheme} {text}")]);
+            assert!(matches!(found, Presented::Token(found) if found.reveal() == text));
+        }
+        for bad in ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", text] {
+            assert!(matches!(presented(&[bad]), Presented::Unreadable), "{bad}");
+        }
+        for bad in [format!("Bearer{text}"), format!("Bearer\t{text}"), format!("Bearer {text}x")] {
+            assert!(matches!(presented(&[&bad]), Presented::Unreadable), "{bad}");
+        }
+        let good = format!("Bearer {text}");
+        assert!(matches!(presented(&[&good, &good]), Presented::Unreadable));
+    }
+
     proptest! {
+        #[test]
+        fn no_header_makes_it_panic(value in "[ -~é]{0,90}") {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            prop_assert!(!matches!(Presented::by(&headers), Presented::Nothing));
+        }
+
         #[test]
         fn exactly_the_granted_scopes_open_doors(granted in proptest::sample::subsequence(Scope::ALL.to_vec(), 0..=10)) {
             let caller = Caller::anonymous(granted.iter().copied().collect());

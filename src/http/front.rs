@@ -31,7 +31,7 @@ use super::router::{endpoint, routes};
 use super::routes::lookups;
 use super::state::{AppState, Shared};
 use crate::cache::{Document, Found};
-use crate::domain::Scope;
+use crate::domain::{Limits, Scope};
 
 const BY_PHONE: &str = "/api/tenants/by-phone/{phone_number_id}";
 const BY_INTEGRATION: &str = "/api/tenants/by-integration/{genesys_integration_id}";
@@ -56,7 +56,8 @@ impl Front {
     #[must_use]
     pub fn leak(state: AppState) -> &'static Self {
         let state = Arc::new(state);
-        let lookup = |route| endpoint(route, Access::Needs(Scope::LookupRead), &state);
+        let access = Access::Needs(Scope::LookupRead);
+        let lookup = |route| endpoint(route, access, &Method::GET, &state);
         let (by_phone, by_integration) = (lookup(BY_PHONE), lookup(BY_INTEGRATION));
         let router = routes(&state);
         Box::leak(Box::new(Self { by_phone, by_integration, router, state }))
@@ -86,21 +87,22 @@ impl Front {
     pub fn at_once<B>(&self, request: &Request<B>) -> Option<Response<ResponseBody>> {
         let service = &self.state.service;
         let answered = if let Some(phone) = shortcut(request, "by-phone/") {
-            self.by_phone
-                .answer_at_once(request, || Some(answer(request, service.cached_by_phone(phone)?)))
+            self.by_phone.answer_at_once(request, |limits| {
+                Some(answer(request, service.cached_by_phone(phone)?, limits))
+            })
         } else {
             let integration = shortcut(request, "by-integration/")?;
-            self.by_integration.answer_at_once(request, || {
-                Some(answer(request, service.cached_by_integration(integration)?))
+            self.by_integration.answer_at_once(request, |limits| {
+                Some(answer(request, service.cached_by_integration(integration)?, limits))
             })
         };
         answered.map(|response| response.map(Either::Left))
     }
 }
 
-fn answer<B>(request: &Request<B>, found: Found<Document>) -> Reply {
+fn answer<B>(request: &Request<B>, found: Found<Document>, limits: &Limits) -> Reply {
     let known = IfNoneMatch::of(request.headers().get_all(IF_NONE_MATCH).iter().cloned());
-    lookups::answer(found, &known)
+    lookups::answer(found, &known, limits)
 }
 
 /// The id that a GET of this look-up is about, if it stands in the path as it is.

@@ -12,12 +12,15 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::schema::Type;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Components, Content, Object, Ref, RefOr, Required};
 
 use super::auth::Access;
 use super::problem::MEDIA_TYPE;
 use super::router::operations;
-use super::routes::{credentials, docs, genesys, health, lookups, metrics, tenants, versions};
+use super::routes::{
+    credentials, docs, genesys, health, lookups, metrics, tenants, tokens, versions,
+};
 use super::schema;
 use crate::domain::Scope;
 
@@ -46,6 +49,11 @@ use crate::domain::Scope;
         tenants::get,
         tenants::patch,
         tenants::delete,
+        tokens::list,
+        tokens::create,
+        tokens::get,
+        tokens::revoke,
+        tokens::rotate,
         health::health,
         health::livez,
         health::readyz,
@@ -59,6 +67,7 @@ use crate::domain::Scope;
         (name = "Credentials", description = "With which secret do I act for them? Masked, unless the scope for secrets is there."),
         (name = "Versions", description = "What they were: the ways back, and away for good."),
         (name = "Tenants", description = "Organisations with a phone number and a Genesys integration."),
+        (name = "Tokens", description = "Who may do what. A token's secret is shown once, when it is made."),
         (name = "Operation", description = "For load balancers, orchestrators and Prometheus."),
         (name = "Documentation", description = "What you are reading."),
     ),
@@ -90,8 +99,13 @@ the connection.
 `X-Request-Id` of 1 to 64 letters, digits, `.`, `_` and `-` is taken over; otherwise one is made. \
 Every answer carries it.
 
-**Scopes.** Each operation names the one that it needs. What callers without a token may do is the \
-operator's decision (`ANONYMOUS_SCOPES`).";
+**Scopes.** Each operation names the one that it needs. A token has scopes (`Authorization: Bearer ts_live_…`), \
+and may be limited to certain tenants and types of credentials; all others look absent to it. A token that is \
+expired, revoked or none is a 401 `invalid_token`, one that lacks the scope a 403 `insufficient_scope`. What callers \
+without a token may do is the operator's decision (`ANONYMOUS_SCOPES`).";
+
+/// How tokens are sent, as the document calls it.
+const SCHEME: &str = "token";
 
 /// What the condition of a write is compared with.
 const OF_TENANT: &str = "of the tenant: its revision, as in look-ups";
@@ -103,8 +117,17 @@ const COHERENCE: &str = "\
 nothing from their caches any more. `pending`: nobody waited, as was preferred";
 
 /// Problems that are not an operation's own: the name, the status and the description of each.
-const SHARED: [(&str, &str, &str); 8] = [
-    ("Unauthorized", "401", "The caller lacks the scope: `unauthorized`"),
+const SHARED: [(&str, &str, &str); 9] = [
+    (
+        "Unauthorized",
+        "401",
+        "There is no token, and the scope is not granted without one: `unauthorized`; or the token is not valid: `invalid_token`",
+    ),
+    (
+        "Forbidden",
+        "403",
+        "The token lacks the scope, or is limited to less than this: `insufficient_scope`",
+    ),
     ("RequestTimeout", "408", "The body did not arrive in time: `request_timeout`"),
     ("TooLarge", "413", "The body is larger than 64 KiB: `body_too_large`"),
     ("UnsupportedMediaType", "415", "The body is of another type: `unsupported_media_type`"),
@@ -125,6 +148,11 @@ pub fn document() -> utoipa::openapi::OpenApi {
     document.info.version = env!("CARGO_PKG_VERSION").into();
     document.info.description = Some(INTRODUCTION.to_owned());
     let components = document.components.get_or_insert_with(Components::default);
+    let bearer = Http::builder()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("An access token: `ts_live_` and 65 letters and digits"))
+        .build();
+    components.add_security_scheme(SCHEME, SecurityScheme::Http(bearer));
     exact::bodies(components);
     for (name, _, description) in SHARED {
         components.responses.insert(name.to_owned(), problem(description).into());
@@ -133,7 +161,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
         let path = document.paths.paths.get_mut(operation.path);
         let written = path.and_then(|path| of_method(path, &operation.method));
         if let (Some(written), Access::Needs(scope)) = (written, operation.access) {
-            complete(written, operation.path, scope);
+            complete(written, operation.path, scope, &operation.method);
         }
     }
     document
@@ -145,11 +173,17 @@ fn problem(description: &str) -> Response {
 }
 
 /// Adds the scope, the problems that this operation shares with others, and what its path accepts.
-fn complete(operation: &mut Operation, path: &str, scope: Scope) {
+fn complete(operation: &mut Operation, path: &str, scope: Scope, method: &Method) {
+    exact::parameters(operation);
+    // Either will do: the second is for callers without a token.
+    operation.security = Some(vec![
+        SecurityRequirement::new::<_, [&str; 0], &str>(SCHEME, []),
+        SecurityRequirement::default(),
+    ]);
     let text = operation.description.take().unwrap_or_default();
     let separator = if text.is_empty() { "" } else { "\n\n" };
     operation.description = Some(format!("{text}{separator}Needs the scope `{scope}`."));
-    if scope.is_to_write() {
+    if *method != Method::GET {
         complete_write(operation, path);
     }
     exact::parameters(operation);

@@ -23,6 +23,8 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 
 const OVERLOADED: &str = "overloaded";
 const RATE_LIMITED: &str = "rate_limited";
+const INVALID_TOKEN: &str = "invalid_token";
+const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
 
 /// An error answer before it knows its request's id, which the middleware adds.
 ///
@@ -35,6 +37,8 @@ pub struct Problem {
     sentence: Cow<'static, str>,
     /// The entity tag of what is there, quotes included, for whoever has named another one.
     etag: Option<HeaderValue>,
+    /// What a token would need to have, where that is what is missing.
+    scope: Option<Scope>,
     /// For the log, which has it beside the request's id.
     cause: Option<Arc<str>>,
 }
@@ -53,7 +57,7 @@ struct Document<'a> {
 
 impl Problem {
     fn new(status: StatusCode, code: &'static str, sentence: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, sentence: sentence.into(), etag: None, cause: None }
+        Self { status, code, sentence: sentence.into(), etag: None, scope: None, cause: None }
     }
 
     /// 400 with a code of its own.
@@ -71,14 +75,57 @@ impl Problem {
         Self::bad_request("invalid_query", sentence)
     }
 
-    /// 401: the caller lacks a scope.
+    /// 401: a caller without a token lacks a scope.
     #[must_use]
     pub fn unauthorized(scope: Scope) -> Self {
         let sentence = format!(
-            "This needs the scope {scope}. The operator can grant it to callers without a token \
-             by ANONYMOUS_SCOPES."
+            "This needs a token with the scope {scope} (Authorization: Bearer …). The operator can \
+             grant it to callers without one by ANONYMOUS_SCOPES."
         );
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", sentence)
+    }
+
+    /// 401: the token is none, or not good any more. Which of these, nobody is told.
+    #[must_use]
+    pub fn invalid_token() -> Self {
+        let sentence = "The token is not valid";
+        Self::new(StatusCode::UNAUTHORIZED, INVALID_TOKEN, sentence)
+    }
+
+    /// 403: the token lacks a scope.
+    #[must_use]
+    pub fn insufficient_scope(scope: Scope) -> Self {
+        let sentence = format!("This needs the scope {scope}, which the token does not have");
+        let problem = Self::new(StatusCode::FORBIDDEN, INSUFFICIENT_SCOPE, sentence);
+        Self { scope: Some(scope), ..problem }
+    }
+
+    /// 403: the token is limited to certain tenants, and this is not about any of them.
+    #[must_use]
+    pub fn limited_token() -> Self {
+        let sentence = "This needs a token that is not limited to certain tenants";
+        Self::new(StatusCode::FORBIDDEN, INSUFFICIENT_SCOPE, sentence)
+    }
+
+    /// 403: nobody hands out more than they have.
+    #[must_use]
+    pub fn more_than_ones_own() -> Self {
+        let sentence = "Nobody can hand out a scope that they don't have, nor go beyond the tenants \
+                        and types that they are limited to";
+        Self::new(StatusCode::FORBIDDEN, INSUFFICIENT_SCOPE, sentence)
+    }
+
+    /// 503: the token is known, and whether it is good still is not, for the database is away.
+    #[must_use]
+    pub fn token_may_be_old() -> Self {
+        let sentence = "The database is out of reach; with a token, only look-ups are answered";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", sentence)
+    }
+
+    /// 404: no such token, or none that the caller is to know of.
+    #[must_use]
+    pub fn token_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "token_not_found", "Token not found")
     }
 
     /// 404: the path is none of ours.
@@ -200,6 +247,21 @@ impl Problem {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", sentence)
     }
 
+    /// What `WWW-Authenticate` says (RFC 6750, section 3).
+    fn challenge(&self) -> Option<HeaderValue> {
+        let text = match (self.code, self.scope) {
+            (INVALID_TOKEN, _) => "Bearer error=\"invalid_token\"".to_owned(),
+            (INSUFFICIENT_SCOPE, Some(scope)) => {
+                format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"")
+            }
+            (INSUFFICIENT_SCOPE, None) => "Bearer error=\"insufficient_scope\"".to_owned(),
+            _ if self.status == StatusCode::UNAUTHORIZED => "Bearer".to_owned(),
+            _ => return None,
+        };
+        // Words of ours, all of them visible.
+        HeaderValue::try_from(text).ok()
+    }
+
     /// The status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
@@ -250,8 +312,10 @@ impl IntoResponse for Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         // Without this a cache may keep a 404 or a 405 for as long as it sees fit.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
         let extra = match self.status {
-            StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, "Bearer")),
             // No rate is less than one a second.
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 Some((RETRY_AFTER, "1"))
@@ -326,6 +390,10 @@ impl From<ServiceError> for Problem {
                 Self::precondition_failed(current.as_deref())
             }
             ServiceError::NoVersion(why) => why.into(),
+            ServiceError::Inactive => {
+                let sentence = "The token is expired, revoked or replaced already";
+                Self::new(StatusCode::CONFLICT, "token_inactive", sentence)
+            }
             ServiceError::Internal(cause) => Self::internal(None).because(cause),
         }
     }
@@ -374,6 +442,7 @@ mod tests {
             (ServiceError::Unavailable("hunter2".into()), 503, "unavailable"),
             (ServiceError::Conflict("phone_number_id"), 409, "conflict"),
             (ServiceError::Invalid(Invalid::new("settings", "too large")), 400, "invalid_value"),
+            (ServiceError::Inactive, 409, "token_inactive"),
             (ServiceError::Internal("hunter2".into()), 500, "internal"),
         ] {
             let problem = Problem::from(error);
@@ -404,6 +473,11 @@ mod tests {
         let header = |problem: Problem, name| problem.into_response().headers().get(name).cloned();
         let refused = Problem::unauthorized(Scope::TenantsRead);
         assert_eq!(header(refused, WWW_AUTHENTICATE).unwrap(), "Bearer");
+        let challenge = |problem| header(problem, WWW_AUTHENTICATE).unwrap();
+        assert_eq!(challenge(Problem::invalid_token()), "Bearer error=\"invalid_token\"");
+        let lacking = Problem::insufficient_scope(Scope::TenantsRead);
+        let expected = "Bearer error=\"insufficient_scope\", scope=\"tenants:read\"";
+        assert_eq!(challenge(lacking), expected);
         let unavailable = ServiceError::Unavailable("x".into());
         assert_eq!(header(unavailable.into(), RETRY_AFTER).unwrap(), "1");
         assert_eq!(header(Problem::slow_body(), CONNECTION).unwrap(), "close");

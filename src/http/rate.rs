@@ -1,5 +1,6 @@
-//! How often a client may ask, by its address.
+//! How often a client may ask, by its address; and the bearer of a token, by that.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use ahash::RandomState;
 use axum::http::{HeaderMap, HeaderName};
 
 use crate::config::Networks;
+use crate::domain::TokenId;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Half a MiB, however many clients there are. Two that share a slot share a rate; which ones do,
@@ -19,16 +21,49 @@ const SLOTS: usize = 1 << 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client(IpAddr);
 
-/// A rate for each client, and who a client is.
-pub struct RateLimit {
-    /// Between two requests of a client that uses its whole rate.
+/// A rate for each of whoever asks, in a fixed number of counters.
+struct Counters {
+    /// Between two requests of one who uses the whole rate.
     interval: u64,
     began: Instant,
-    proxies: Networks,
     hasher: RandomState,
-    /// Until when each client's requests so far would take at its rate, in nanoseconds since the
+    /// Until when each one's requests so far would take at its rate, in nanoseconds since the
     /// beginning.
     slots: Box<[AtomicU64]>,
+}
+
+impl Counters {
+    /// So many requests a second, and as many at once after a pause.
+    fn new(per_second: NonZeroU16) -> Self {
+        let interval = 1_000_000_000 / u64::from(per_second.get());
+        let slots = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
+        let (began, hasher) = (Instant::now(), RandomState::new());
+        Self { interval, began, hasher, slots }
+    }
+
+    /// Whether one more request is admitted now; if so, it counts.
+    fn admits(&self, slot: usize, now: Instant) -> bool {
+        let now = now.saturating_duration_since(self.began);
+        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        // What was used before `now` is over; the rest may not be more than a second's worth.
+        let burst = u64::try_from(Duration::from_secs(1).as_nanos()).unwrap_or(u64::MAX);
+        let used = |until: u64| {
+            let until = until.max(now).saturating_add(self.interval);
+            (until - now <= burst).then_some(until)
+        };
+        self.slots[slot].fetch_update(Ordering::Relaxed, Ordering::Relaxed, used).is_ok()
+    }
+
+    fn slot(&self, of: impl Hash) -> usize {
+        // Of a remainder of 2^16 nothing is cut off.
+        usize::try_from(self.hasher.hash_one(of) % SLOTS as u64).unwrap_or(0)
+    }
+}
+
+/// A rate for each client, and who a client is.
+pub struct RateLimit {
+    counters: Counters,
+    proxies: Networks,
 }
 
 impl RateLimit {
@@ -36,10 +71,7 @@ impl RateLimit {
     /// for, they tell the address.
     #[must_use]
     pub fn new(per_second: NonZeroU16, proxies: Networks) -> Self {
-        let interval = 1_000_000_000 / u64::from(per_second.get());
-        let slots = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
-        let (began, hasher) = (Instant::now(), RandomState::new());
-        Self { interval, began, proxies, hasher, slots }
+        Self { counters: Counters::new(per_second), proxies }
     }
 
     /// Whom a request comes from: the peer, or whom proxies that are trusted say that they speak
@@ -59,26 +91,31 @@ impl RateLimit {
 
     /// Whether a client may ask now; if so, it has.
     pub fn admits(&self, client: Client, now: Instant) -> bool {
-        let now = now.saturating_duration_since(self.began);
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        let slot = &self.slots[self.slot(client)];
-        // What was used before `now` is over; the rest may not be more than a second's worth.
-        let burst = u64::try_from(Duration::from_secs(1).as_nanos()).unwrap_or(u64::MAX);
-        let used = |until: u64| {
-            let until = until.max(now).saturating_add(self.interval);
-            (until - now <= burst).then_some(until)
-        };
-        slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, used).is_ok()
+        self.counters.admits(self.slot(client), now)
     }
 
     fn slot(&self, Client(address): Client) -> usize {
-        let hash = match address {
-            IpAddr::V4(address) => self.hasher.hash_one(address.to_bits()),
+        match address {
+            IpAddr::V4(address) => self.counters.slot(address.to_bits()),
             // Whoever has one address of IPv6 has a network of them.
-            IpAddr::V6(address) => self.hasher.hash_one(address.to_bits() >> 64),
-        };
-        // Of a remainder of 2^16 nothing is cut off.
-        usize::try_from(hash % SLOTS as u64).unwrap_or(0)
+            IpAddr::V6(address) => self.counters.slot(address.to_bits() >> 64),
+        }
+    }
+}
+
+/// A rate for each token.
+pub struct TokenRates(Counters);
+
+impl TokenRates {
+    /// So many requests a second, and as many at once after a pause.
+    #[must_use]
+    pub fn new(per_second: NonZeroU16) -> Self {
+        Self(Counters::new(per_second))
+    }
+
+    /// Whether the bearer of a token may ask now; if so, they have.
+    pub fn admits(&self, token: &TokenId, now: Instant) -> bool {
+        self.0.admits(self.0.slot(token), now)
     }
 }
 
@@ -138,7 +175,7 @@ mod tests {
         let (one, other) = (Client([1, 2, 3, 4].into()), Client([1, 2, 3, 5].into()));
         // They could share a slot, one time in as many as there are.
         let both = limit.slot(one) != limit.slot(other);
-        let at = |ms: u64| limit.began + Duration::from_millis(ms);
+        let at = |ms: u64| limit.counters.began + Duration::from_millis(ms);
         let asks = |client, ms: u64| (0..100).filter(|_| limit.admits(client, at(ms))).count();
         assert_eq!(asks(one, 0), 10);
         assert_eq!(asks(one, 99), 0);
@@ -151,6 +188,19 @@ mod tests {
         assert_eq!(asks(one, 60_000), 10);
         // What is refused uses nothing up.
         assert_eq!(asks(one, 60_100), 1);
+    }
+
+    #[test]
+    fn a_token_has_a_rate_of_its_own() {
+        let limit = TokenRates::new(NonZeroU16::new(3).unwrap());
+        let (one, other): (TokenId, TokenId) =
+            ("0123456789abcdef".parse().unwrap(), "0123456789abcdeg".parse().unwrap());
+        let both = limit.0.slot(&one) != limit.0.slot(&other);
+        let asks = |id| (0..10).filter(|_| limit.admits(id, limit.0.began)).count();
+        assert_eq!(asks(&one), 3);
+        if both {
+            assert_eq!(asks(&other), 3);
+        }
     }
 
     #[test]

@@ -154,6 +154,17 @@ pub fn absent(problem: Problem, via: Via) -> Reply {
     (sourced(via, REVALIDATE), problem).into_response().map(|_| Full::default())
 }
 
+/// What looks absent to a caller who is limited to certain tenants, because it is or because it is
+/// another's. Where the answer comes from would tell which; only that it may be old is said.
+pub fn hidden(problem: Problem, via: Option<Via>) -> Reply {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(CACHE_CONTROL, REVALIDATE);
+    if let Some(via @ Via::Stale(_)) = via {
+        label(&mut headers, via);
+    }
+    (headers, problem).into_response().map(|_| Full::default())
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

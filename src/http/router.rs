@@ -16,9 +16,11 @@ use axum::routing::{MethodFilter, MethodRouter};
 use tower::service_fn;
 
 use super::auth::{Access, Caller};
-use super::middleware::{Endpoint, Room};
+use super::middleware::{Door, Endpoint, Room};
 use super::problem::{Problem, method_not_allowed};
-use super::routes::{credentials, docs, genesys, health, lookups, metrics, tenants, versions};
+use super::routes::{
+    credentials, docs, genesys, health, lookups, metrics, tenants, tokens, versions,
+};
 use super::state::Shared;
 use crate::domain::Scope;
 
@@ -67,7 +69,7 @@ impl Operation {
 #[rustfmt::skip] // A table: one line an operation.
 pub fn operations() -> Vec<Operation> {
     use Access::{Needs, Open};
-    use Scope::{CredentialsDestroy, CredentialsRead, CredentialsReveal, CredentialsWrite, LookupRead, TenantsRead, TenantsWrite};
+    use Scope::{CredentialsDestroy, CredentialsRead, CredentialsReveal, CredentialsWrite, LookupRead, TenantsRead, TenantsWrite, TokensAdmin};
     vec![
         Operation::new(Method::GET, "/api/tenants/by-phone/{phone_number_id}", Needs(LookupRead), lookups::by_phone),
         Operation::new(Method::GET, "/api/tenants/by-integration/{genesys_integration_id}", Needs(LookupRead), lookups::by_integration),
@@ -90,6 +92,11 @@ pub fn operations() -> Vec<Operation> {
         Operation::new(Method::GET, "/api/tenants/{id}", Needs(TenantsRead), tenants::get),
         Operation::new(Method::PATCH, "/api/tenants/{id}", Needs(TenantsWrite), tenants::patch),
         Operation::new(Method::DELETE, "/api/tenants/{id}", Needs(TenantsWrite), tenants::delete),
+        Operation::new(Method::GET, "/api/tokens", Needs(TokensAdmin), tokens::list),
+        Operation::new(Method::POST, "/api/tokens", Needs(TokensAdmin), tokens::create),
+        Operation::new(Method::GET, "/api/tokens/{token_id}", Needs(TokensAdmin), tokens::get),
+        Operation::new(Method::DELETE, "/api/tokens/{token_id}", Needs(TokensAdmin), tokens::revoke),
+        Operation::new(Method::POST, "/api/tokens/{token_id}/rotate", Needs(TokensAdmin), tokens::rotate),
         Operation::new(Method::GET, "/health", Open, health::health),
         Operation::new(Method::GET, "/livez", Open, health::livez),
         Operation::new(Method::GET, "/readyz", Open, health::readyz),
@@ -115,7 +122,7 @@ pub fn routes(state: &Shared) -> Router {
         let register = |router: Router, variant: String| router.route(&variant, methods.clone());
         variants(path).into_iter().fold(router, register)
     });
-    let unmatched = endpoint(UNMATCHED, Access::Open, state);
+    let unmatched = endpoint(UNMATCHED, Access::Open, &Method::GET, state);
     router.fallback_service(service_fn(move |request| {
         unmatched.answer(request, |_| ready(Problem::not_found().into_response()))
     }))
@@ -124,11 +131,12 @@ pub fn routes(state: &Shared) -> Router {
 /// All methods of a path: its operations, OPTIONS, and the refusal of any other.
 fn methods(path: &'static str, operations: &[Operation], state: &Shared) -> MethodRouter {
     let mount = |methods, operation: &Operation| {
-        (operation.mount)(methods, endpoint(path, operation.access, state), state)
+        let endpoint = endpoint(path, operation.access, &operation.method, state);
+        (operation.mount)(methods, endpoint, state)
     };
     let methods = operations.iter().fold(MethodRouter::new(), mount);
     let allow = allow(operations);
-    let others = endpoint(path, Access::Open, state);
+    let others = endpoint(path, Access::Open, &Method::OPTIONS, state);
     let supported = allow.clone();
     let options = service_fn(move |request| {
         let answer = (StatusCode::NO_CONTENT, [(ALLOW, supported.clone())]).into_response();
@@ -142,14 +150,25 @@ fn methods(path: &'static str, operations: &[Operation], state: &Shared) -> Meth
 }
 
 /// The endpoint of a route template, with what is the same for all.
-pub fn endpoint(route: &'static str, access: Access, state: &Shared) -> &'static Endpoint {
-    let caller = Caller::anonymous(state.anonymous);
-    let limit = match access {
-        Access::Needs(scope) if scope.is_to_write() => state.limits.write,
-        Access::Needs(_) | Access::Open => state.limits.request,
+pub fn endpoint(
+    route: &'static str,
+    access: Access,
+    method: &Method,
+    state: &Shared,
+) -> &'static Endpoint {
+    let door = Door {
+        anonymous: Caller::anonymous(state.anonymous),
+        names: state.names,
+        tokens: Some(state.service.clone()),
     };
-    let room = Room { places: state.places.clone(), rates: state.rates.clone() };
-    Endpoint::leak(route, access, caller, state.names, room, limit)
+    // Those that write wait for the other replicas.
+    let limit = match (access, method) {
+        (Access::Open, _) | (_, &Method::GET) => state.limits.request,
+        _ => state.limits.write,
+    };
+    let (places, rates) = (state.places.clone(), state.rates.clone());
+    let room = Room { places, rates, token_rates: state.token_rates.clone() };
+    Endpoint::leak(route, access, door, room, limit)
 }
 
 /// The methods of a path, as `Allow` lists them.
@@ -207,12 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn whatever_shows_or_changes_a_tenant_needs_a_scope() {
+    fn whatever_shows_or_changes_what_is_stored_needs_a_scope() {
         for Operation { method, path, access, .. } in operations() {
-            let open = !path.starts_with(TENANTS);
+            let open = !path.starts_with("/api/");
             assert_eq!(access == Access::Open, open, "{method} {path}");
-            let Access::Needs(scope) = access else { continue };
-            assert_eq!(scope.is_to_write(), method != Method::GET, "{method} {path}");
         }
     }
 

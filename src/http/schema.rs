@@ -3,7 +3,11 @@
 //! Never constructed: answers out of a cache are bytes, and bodies are read by hand. A test
 //! compares each schema with what is really sent.
 
+mod tokens;
+
 use utoipa::ToSchema;
+
+pub use self::tokens::{MintedToken, NewToken, RotateToken, Scope, Token, TokenStatus, Tokens};
 
 /// Why a request was not served: RFC 9457, with three members of our own.
 #[derive(ToSchema)]

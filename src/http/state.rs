@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use super::auth::Names;
-use super::rate::RateLimit;
+use super::rate::{RateLimit, TokenRates};
 use crate::domain::Scopes;
 use crate::service::Service;
 
@@ -23,6 +23,8 @@ pub struct AppState {
     pub places: Option<Arc<Semaphore>>,
     /// How often a client may ask.
     pub rates: Option<Arc<RateLimit>>,
+    /// How often the bearer of a token may ask.
+    pub token_rates: Option<Arc<TokenRates>>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// How long things may take.

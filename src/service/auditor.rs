@@ -158,6 +158,7 @@ impl Suspect {
             (Cached::Credentials(Some(then)), Cached::Credentials(Some(now))) => {
                 Arc::ptr_eq(then, now)
             }
+            (Cached::Token(Some(then)), Cached::Token(Some(now))) => Arc::ptr_eq(then, now),
             // Absences look alike. This one is of before if what it misses has been there since.
             _ => self.entry == *served && self.truth == *truth,
         };

@@ -29,6 +29,9 @@ pub enum ServiceError {
     /// What is to be done with a version can't be done.
     #[error(transparent)]
     NoVersion(#[from] NoVersion),
+    /// A token that is to be replaced is not good any more, or was replaced already.
+    #[error("the token is expired, revoked or replaced")]
+    Inactive,
     /// A defect of ours, or of what is stored.
     #[error("{0}")]
     Internal(Arc<str>),
@@ -43,10 +46,12 @@ impl ServiceError {
             StoreError::Invalid(invalid) => Self::Invalid(invalid),
             StoreError::PreconditionFailed { current } => Self::PreconditionFailed { current },
             StoreError::NoVersion(why) => Self::NoVersion(why),
+            StoreError::Inactive => Self::Inactive,
             StoreError::Unavailable(_) => Self::Unavailable(cause(&failure)),
             StoreError::Unexpected(_)
             | StoreError::Corrupt(_)
             | StoreError::Refused { .. }
+            | StoreError::PepperRefused(_)
             | StoreError::NotSealed(_) => Self::Internal(cause(&failure)),
         }
     }
@@ -59,6 +64,7 @@ impl ServiceError {
                 | Self::Invalid(_)
                 | Self::PreconditionFailed { .. }
                 | Self::NoVersion(_)
+                | Self::Inactive
         )
     }
 }

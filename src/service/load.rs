@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::{ServiceError, sealed};
 use crate::cache::{
     ByIntegration, ByPhone, ByTenant, Cached, CredentialViews, CredentialsOf, Document, LoadError,
-    Loaded as Shared, LookupBody, TenantBody, TypedKey,
+    Loaded as Shared, LookupBody, TenantBody, TokenEntry, TokenOf, TypedKey,
 };
 use crate::domain::{
-    CacheKey, CredentialType, IntegrationId, Lookup, PhoneNumberId, Tenant, TenantId,
+    CacheKey, CredentialType, IntegrationId, Lookup, PhoneNumberId, Tenant, TenantId, TokenId,
 };
 use crate::store::{Store, StoreError, StoreResult, StoredCredentials};
 
@@ -65,6 +65,11 @@ fn views(
     CredentialViews::of(kind, &stored.credentials, (generation, version)).map(Arc::new)
 }
 
+pub(super) async fn token(store: &dyn Store, id: &TokenId) -> Loaded<Arc<TokenEntry>> {
+    let row = store.token(id).await;
+    loaded("token", row, |issued| Ok(Arc::new(TokenEntry::new(issued.clone()))))
+}
+
 /// What a cache that is right has under this key: the truth, as it would be filled now.
 ///
 /// # Errors
@@ -77,6 +82,7 @@ pub async fn truth(store: &dyn Store, key: &CacheKey) -> Result<Cached, LoadErro
         CacheKey::Credentials(id, kind) => {
             CredentialsOf::wrap(credentials(store, id, *kind).await?)
         }
+        CacheKey::Token(id) => TokenOf::wrap(token(store, id).await?),
     })
 }
 
@@ -90,7 +96,10 @@ pub fn version(cached: &Cached) -> String {
             format!("revision {}", revision.trim_matches('"'))
         }
         Cached::Credentials(Some(views)) => format!("version {}", views.version),
-        Cached::Document(None) | Cached::Credentials(None) => "absent".to_owned(),
+        Cached::Token(Some(_)) => "another version".to_owned(),
+        Cached::Document(None) | Cached::Credentials(None) | Cached::Token(None) => {
+            "absent".to_owned()
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! of its own: a client that hangs up after the commit must not keep the others from learning of it.
 
 mod auditor;
+mod authenticate;
 mod credentials;
 mod error;
 mod load;
@@ -12,6 +13,7 @@ mod resolve;
 mod sealed;
 mod standing;
 mod tenants;
+mod tokens;
 mod versions;
 
 use std::sync::Arc;
@@ -20,9 +22,12 @@ use std::sync::atomic::AtomicBool;
 use tokio_util::task::TaskTracker;
 
 pub use self::auditor::Auditor;
+pub use self::authenticate::Authentication;
+use self::authenticate::Known;
 pub use self::error::ServiceError;
 pub use self::load::{truth, version};
 pub use self::standing::Readiness;
+pub use self::tokens::Minted;
 pub use self::versions::destroy_deleted;
 use crate::cache::Tiered;
 use crate::domain::Precondition;
@@ -75,6 +80,7 @@ struct Parts {
     publisher: Publisher,
     writes: TaskTracker,
     stopping: AtomicBool,
+    known: Known,
 }
 
 impl Service {
@@ -88,7 +94,8 @@ impl Service {
         tracker: TaskTracker,
     ) -> Self {
         let stopping = AtomicBool::new(false);
-        Self(Arc::new(Parts { store, cache, publisher, writes: tracker, stopping }))
+        let known = Known::default();
+        Self(Arc::new(Parts { store, cache, publisher, writes: tracker, stopping, known }))
     }
 
     /// Asks the database now; Redis is judged by its connection.

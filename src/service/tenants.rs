@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use super::{Acknowledged, Intent, Service, ServiceError};
-use crate::domain::{NewTenant, Tenant, TenantId, TenantPatch};
+use crate::domain::{Limits, NewTenant, Tenant, TenantId, TenantPatch};
 use crate::store::{Page, Store};
 
 impl Service {
-    /// One page of tenants, and how many there are. Always from the database. A tenant that can't
+    /// One page of the tenants within these limits, and how many there are. Always from the database. A tenant that can't
     /// be read is counted and left out.
     ///
     /// # Errors
     /// The database is out of reach.
-    pub async fn tenants(&self, page: Page) -> Result<(Vec<Tenant>, u64), ServiceError> {
-        let listed = self.store()?.tenants(page).await;
+    pub async fn tenants(
+        &self,
+        page: Page,
+        within: &Limits,
+    ) -> Result<(Vec<Tenant>, u64), ServiceError> {
+        let listed = self.store()?.tenants(page, within).await;
         listed.map_err(|failure| ServiceError::of("tenants", failure))
     }
 

@@ -54,6 +54,12 @@ pub enum StoreError {
         #[source]
         why: Refusal,
     },
+    /// What tokens are hashed with is not taken for this program's own, so none can be told.
+    #[error("the key that tokens are hashed with is refused")]
+    PepperRefused(#[source] Refusal),
+    /// A token that is to be replaced is not good any more, or was replaced already.
+    #[error("the token is expired, revoked or replaced")]
+    Inactive,
     /// Nothing was written, for it could not be sealed.
     #[error(transparent)]
     NotSealed(#[from] NotSealed),

@@ -10,7 +10,7 @@ use super::{Cause, StoreError};
 
 /// Tables whose names are ours. Found in a database that we have not migrated, somebody else made
 /// them.
-pub(super) const TABLES: [&str; 9] = [
+pub(super) const TABLES: [&str; 11] = [
     "tenants",
     "tenant_credentials",
     "tenant_credential_history",
@@ -20,6 +20,8 @@ pub(super) const TABLES: [&str; 9] = [
     "tenant_replicas",
     "tenant_sealing",
     "tenant_retired_keys",
+    "tenant_tokens",
+    "tenant_token_pepper",
 ];
 
 /// Where applied migrations are recorded: by the library's name for it, so that another program

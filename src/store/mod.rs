@@ -13,6 +13,7 @@ pub mod postgres;
 mod row;
 mod seal;
 pub mod sqlite;
+mod token;
 mod versions;
 mod wrap;
 
@@ -20,11 +21,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use jiff::Timestamp;
+
 use crate::coherence::{Instance, LogHead, LogIdentity, Snapshot};
-use crate::crypto::Sealed;
+use crate::crypto::{Pepper, Sealed};
 use crate::domain::{
-    CacheKey, Change, CredentialType, Credentials, IntegrationId, Lookup, NewTenant, PhoneNumberId,
-    Precondition, Region, Status, Tenant, TenantId, TenantPatch,
+    AccessToken, CacheKey, Change, CredentialType, Credentials, IntegrationId, IssuedToken, Limits,
+    Lookup, NewTenant, NewToken, PhoneNumberId, Precondition, Region, Status, Tenant, TenantId,
+    TenantPatch, TokenId, TokenRecord,
 };
 
 pub use error::{Cause, Refusal, StoreError, StoreResult};
@@ -107,9 +111,9 @@ pub trait Tenants: Send + Sync {
     /// The tenant of this id, whatever its status.
     async fn tenant(&self, id: &TenantId) -> StoreResult<Option<Tenant>>;
 
-    /// One page of tenants, and how many there are in all. A tenant that can't be read is counted
-    /// and left out; the log names it.
-    async fn tenants(&self, page: Page) -> StoreResult<(Vec<Tenant>, u64)>;
+    /// One page of the tenants that are within these limits, and how many there are in all. A tenant
+    /// that can't be read is counted and left out; the log names it.
+    async fn tenants(&self, page: Page, within: &Limits) -> StoreResult<(Vec<Tenant>, u64)>;
 
     /// Creates a tenant with its credentials, all or nothing. [`StoreError::Duplicate`] names the
     /// field that another one has.
@@ -209,6 +213,69 @@ pub trait CredentialStore: Send + Sync {
         link: Option<&GenesysLink>,
         precondition: &Precondition,
     ) -> StoreResult<Option<Written<CredentialsSet>>>;
+}
+
+/// Which tokens to list. Ordered by creation, then id.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenPage {
+    /// How many at most.
+    pub limit: u32,
+    /// How many to leave out first.
+    pub offset: u64,
+}
+
+/// A token that was replaced.
+#[derive(Debug)]
+pub struct Rotated {
+    /// The token as it is now: good for a while yet, or revoked.
+    pub old: TokenRecord,
+    /// The one that takes its place.
+    pub new: TokenRecord,
+}
+
+/// Access tokens. What they are hashed with is sealed, and made with the first of them.
+#[async_trait]
+pub trait Tokens: Send + Sync {
+    /// The token of this id, good or not, to compare a presented one with.
+    async fn token(&self, id: &TokenId) -> StoreResult<Option<IssuedToken>>;
+
+    /// What tokens are hashed with. `None`: there is no token yet.
+    /// [`StoreError::PepperRefused`]: it does not open.
+    async fn pepper(&self) -> StoreResult<Option<Pepper>>;
+
+    /// All that is known of a token.
+    async fn token_record(&self, id: &TokenId) -> StoreResult<Option<TokenRecord>>;
+
+    /// One page of the tokens whose limits are within these, and how many there are in all.
+    async fn tokens(
+        &self,
+        page: TokenPage,
+        within: &Limits,
+    ) -> StoreResult<(Vec<TokenRecord>, u64)>;
+
+    /// Creates a token, of which nothing but a hash is stored.
+    async fn create_token(
+        &self,
+        token: &NewToken,
+        secret: &AccessToken,
+    ) -> StoreResult<Written<TokenRecord>>;
+
+    /// Takes a token back, for good; one that is revoked already stays so. `None`: there is none.
+    async fn revoke_token(&self, id: &TokenId) -> StoreResult<Option<Written<TokenRecord>>>;
+
+    /// Creates a token that may do the same, for as long. The other one is good for `overlap` yet, or
+    /// until it ends by itself; without any, it is revoked. `None`: there is none.
+    /// [`StoreError::Inactive`]: it is not good any more, or was replaced already.
+    async fn rotate_token(
+        &self,
+        id: &TokenId,
+        successor: &AccessToken,
+        overlap: Duration,
+        by: &str,
+    ) -> StoreResult<Option<Written<Rotated>>>;
+
+    /// Notes when tokens were last used. Book-keeping: no change is logged.
+    async fn tokens_used(&self, uses: &[(TokenId, Timestamp)]) -> StoreResult<()>;
 }
 
 /// Where to go on reading a large result.
@@ -385,13 +452,7 @@ pub trait Sampling: Send + Sync {
 /// All of it.
 #[async_trait]
 pub trait Store:
-    Tenants
-    + CredentialStore
-    + CredentialVersions
-    + ChangeLog
-    + Replicas
-    + Wrapping
-    + Sampling
+    Tenants + CredentialStore + CredentialVersions + Tokens + ChangeLog + Replicas + Wrapping + Sampling
 {
     /// Answers if the database does: for health checks.
     async fn ping(&self) -> StoreResult<()>;

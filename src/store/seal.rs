@@ -23,6 +23,11 @@ pub(super) fn announce_refusals() {
     }
 }
 
+/// Counts what is refused.
+pub(super) fn refused(why: &Refusal) {
+    counter_of(SEALING_REFUSED, &[("reason", why.reason())]).increment(1);
+}
+
 /// Seals what is to be stored.
 pub(super) fn sealed(
     keyring: &Keyring,
@@ -63,7 +68,7 @@ impl CredentialsRow {
             open(keyring, tenant, kind, SealedCredentials { id, version, sealed })
         });
         opened.unwrap_or_else(|why| {
-            counter_of(SEALING_REFUSED, &[("reason", why.reason())]).increment(1);
+            refused(&why);
             Err(StoreError::Refused { tenant: tenant.clone(), kind, version, why })
         })
     }
@@ -81,7 +86,7 @@ pub(super) fn open_kept(
         Ok(opened) => opened.ok(),
         Err(Refusal::Unopened(Unopened::UnknownKey { .. })) => None,
         Err(why) => {
-            counter_of(SEALING_REFUSED, &[("reason", why.reason())]).increment(1);
+            refused(&why);
             let (kind, why) = (kind.as_str(), why.reason());
             tracing::error!(
                 tenant_id = tenant.as_str(),

@@ -7,7 +7,7 @@
 use sqlx::FromRow;
 
 use super::{Refusal, StoreError, StoreResult};
-use crate::crypto::{Keyring, Rewrap, Subject};
+use crate::crypto::{Keyring, PepperPlace, Rewrap, Subject};
 
 /// A row, by its place.
 #[derive(FromRow)]
@@ -40,14 +40,21 @@ pub(super) fn credential(row: &WrappedRow, keyring: &Keyring) -> StoreResult<(St
     let kind = kind.map_err(|_| StoreError::Corrupt("tenant_credentials.credential_type"))?;
     let version = row.number;
     let subject = Subject { credential: &row.id, tenant: &tenant, kind, version };
-    match keyring.rewrap(&subject, &row.key_id, &row.wrapped_key) {
-        Ok(wrapped) => Ok(wrapped),
-        Err(Rewrap::NotSealed(error)) => Err(error.into()),
-        Err(Rewrap::Unopened(why)) => {
+    keyring.rewrap(&subject, &row.key_id, &row.wrapped_key).map_err(|error| match error {
+        Rewrap::NotSealed(error) => error.into(),
+        Rewrap::Unopened(why) => {
             let why = Refusal::Unopened(why);
-            Err(StoreError::Refused { tenant, kind, version, why })
+            StoreError::Refused { tenant, kind, version, why }
         }
-    }
+    })
+}
+
+/// That of the pepper of tokens.
+pub(super) fn pepper(row: &WrappedRow, keyring: &Keyring) -> StoreResult<(String, Vec<u8>)> {
+    keyring.rewrap(&PepperPlace, &row.key_id, &row.wrapped_key).map_err(|error| match error {
+        Rewrap::NotSealed(error) => error.into(),
+        Rewrap::Unopened(why) => StoreError::PepperRefused(Refusal::Unopened(why)),
+    })
 }
 
 /// What becomes of the rows of one batch.

@@ -1,4 +1,5 @@
-//! Logs: one event a line, on standard output.
+//! Logs: one event a line, on standard output; or on standard error, where a command prints what it
+//! makes.
 //!
 //! Never logged: a credential, a token, a body, a query string, a header's value, a password.
 //! Ids of tenants appear in audit lines alone.
@@ -7,6 +8,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 const AUDIT: &str = "tenant_service::audit=info";
 
@@ -19,18 +21,29 @@ pub enum Style {
     Json,
 }
 
+/// Where lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
 /// Installs the process-wide subscriber.
 ///
 /// # Errors
 /// The filter can't be parsed.
-pub fn install(style: Style, filter: &str) -> Result<(), ParseError> {
+pub fn install(style: Style, stream: Stream, filter: &str) -> Result<(), ParseError> {
     // Whatever else is left out, it is on record who was shown a secret.
     let filter = EnvFilter::builder().parse(filter)?.add_directive(AUDIT.parse()?);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    let (writer, is_terminal) = match stream {
+        Stream::Output => (BoxMakeWriter::new(std::io::stdout), std::io::stdout().is_terminal()),
+        Stream::Error => (BoxMakeWriter::new(std::io::stderr), std::io::stderr().is_terminal()),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match style {
-        Style::Pretty => {
-            builder.with_target(false).with_ansi(std::io::stdout().is_terminal()).init();
-        }
+        Style::Pretty => builder.with_target(false).with_ansi(is_terminal).init(),
         Style::Json => builder.json().flatten_event(true).with_current_span(false).init(),
     }
     Ok(())

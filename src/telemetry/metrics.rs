@@ -47,6 +47,8 @@ pub const SEALING_REFUSED: &str = "tenant_sealing_refused_total";
 pub const KEYRING_KEYS: &str = "tenant_keyring_keys";
 /// Times that the keyring's file could not be read again; the keys of before stay in use.
 pub const KEYRING_RELOAD_FAILURES: &str = "tenant_keyring_reload_failures_total";
+/// Whether callers without a token may do what a `scope` stands for (1), or not (0).
+pub const ANONYMOUS_SCOPE: &str = "tenant_anonymous_scope";
 /// Time that statements take, by `query`.
 pub const STORE_QUERY: &str = "tenant_store_query_seconds";
 /// Requests by `route` template, `method` and status `class`.
@@ -85,6 +87,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(SEALING_REFUSED, "Stored credentials that were refused.");
     describe_gauge!(KEYRING_KEYS, "Keys that the keyring has.");
     describe_counter!(KEYRING_RELOAD_FAILURES, "Times that the keyring could not be read again.");
+    describe_gauge!(ANONYMOUS_SCOPE, "Whether callers without a token may do this.");
     describe_histogram!(STORE_QUERY, "Seconds a statement took.");
     Ok(handle)
 }

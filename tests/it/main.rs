@@ -19,3 +19,4 @@ mod http;
 mod layers;
 mod process;
 mod store;
+mod tokens;

@@ -178,7 +178,11 @@ fn agrees(said: &Said, truth: &Cached) -> bool {
             etag.as_ref().is_some_and(|etag| etag.as_bytes() == views.etag)
                 && is(body, &views.masked)
         }
-        (Said::Document { .. }, Cached::Document(None) | Cached::Credentials(None)) => false,
+        // Nobody is asked for what is cached of a token.
+        (
+            Said::Document { .. },
+            Cached::Document(None) | Cached::Credentials(None) | Cached::Token(_),
+        ) => false,
     }
 }
 

@@ -198,6 +198,7 @@ fn path_of(key: &CacheKey) -> String {
         CacheKey::Credentials(id, kind) => {
             format!("/api/tenants/{}/credentials?type={kind}", segment(id.as_str()))
         }
+        CacheKey::Token(id) => format!("/api/tokens/{id}"),
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use self::entries::{Entries, Entry};
 use super::tiered::FlightResult;
-use super::{CredentialViews, Document, clock};
+use super::{CredentialViews, Document, TokenEntry, clock};
 use crate::coherence::{Admission, Epoch, Stripe};
 use crate::domain::{CacheKey, KeyKind};
 
@@ -29,20 +29,23 @@ pub enum Cached {
     Document(Option<Document>),
     /// Credentials.
     Credentials(Option<Arc<CredentialViews>>),
+    /// An access token.
+    Token(Option<Arc<TokenEntry>>),
 }
 
 impl Cached {
     /// Whether it is a value.
     #[must_use]
     pub const fn is_present(&self) -> bool {
-        matches!(self, Self::Document(Some(_)) | Self::Credentials(Some(_)))
+        matches!(self, Self::Document(Some(_)) | Self::Credentials(Some(_)) | Self::Token(Some(_)))
     }
 
     fn weight(&self) -> usize {
         match self {
             Self::Document(Some(document)) => document.body.len() + document.etag.len(),
             Self::Credentials(Some(views)) => views.weight(),
-            Self::Document(None) | Self::Credentials(None) => 0,
+            Self::Token(Some(token)) => token.weight(),
+            Self::Document(None) | Self::Credentials(None) | Self::Token(None) => 0,
         }
     }
 }

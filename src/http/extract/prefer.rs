@@ -1,5 +1,9 @@
 //! Whether the caller wants to wait for the other replicas.
 
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 
 use crate::service::Wait;
@@ -8,6 +12,15 @@ use crate::service::Wait;
 pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// The preference not to wait.
 pub const RESPOND_ASYNC: &str = "respond-async";
+
+/// Of a write that takes no condition.
+impl<S: Sync> FromRequestParts<S> for Wait {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(wanted(&parts.headers))
+    }
+}
 
 /// What the preferences of a request ask for. One that is not understood is none (RFC 7240,
 /// section 2).

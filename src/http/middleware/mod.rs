@@ -18,16 +18,18 @@ use axum::extract::Request;
 use axum::http::{self, HeaderName, Method};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
 pub use request_id::RequestId;
 
 use self::meters::Meters;
-use super::auth::{Access, Caller, Names};
+use super::auth::{Access, Caller, Names, Presented};
 use super::problem::Problem;
-use super::rate::RateLimit;
-use crate::domain::Scope;
+use super::rate::{RateLimit, TokenRates};
+use crate::domain::{AccessToken, Limits, Scope};
+use crate::service::{Authentication, Service};
 
 /// The header that carries the request's id, in both directions.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,12 +38,23 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct Endpoint {
     route: &'static str,
     access: Access,
-    /// The answer to whoever may not call it. Known at start, as long as all callers are the same.
+    /// The answer to callers without a token who may not call it: the same for all, so known at start.
     refusal: Option<Problem>,
-    names: Names,
+    door: Door,
     room: Room,
     limit: Duration,
     meters: Meters,
+}
+
+/// Who may call, and by which name.
+#[derive(Clone)]
+pub struct Door {
+    /// Whoever has no token.
+    pub anonymous: Caller,
+    /// The names by which the service is called.
+    pub names: Names,
+    /// Who knows tokens. Without, every token is a bad one.
+    pub tokens: Option<Service>,
 }
 
 /// How much may be asked for. Nothing sets a limit by itself.
@@ -51,6 +64,18 @@ pub struct Room {
     pub places: Option<Arc<Semaphore>>,
     /// How often a client may ask.
     pub rates: Option<Arc<RateLimit>>,
+    /// How often the bearer of a token may ask.
+    pub token_rates: Option<Arc<TokenRates>>,
+}
+
+/// What is known of a request's caller before its handler runs.
+enum Entry {
+    /// They may go in: without a token, or with this one.
+    In(Option<Caller>),
+    /// They may not.
+    Refused(Problem),
+    /// Whose token it is, memory does not say.
+    Ask(Service, AccessToken),
 }
 
 impl Endpoint {
@@ -63,18 +88,20 @@ impl Endpoint {
     pub fn leak(
         route: &'static str,
         access: Access,
-        caller: Caller,
-        names: Names,
+        door: Door,
         room: Room,
         limit: Duration,
     ) -> &'static Self {
-        let refusal = caller.authorize(access).err();
+        let refusal = door.anonymous.authorize(access).err();
         // What is open to everyone may be called by any name; and a replica that has much to do is to
         // say so when it is probed, not to look as if it were dead.
-        let (names, room) =
-            if access == Access::Open { (Names::Any, Room::default()) } else { (names, room) };
+        let (door, room) = if access == Access::Open {
+            (Door { names: Names::Any, ..door }, Room::default())
+        } else {
+            (door, room)
+        };
         let meters = Meters::new(route);
-        Box::leak(Box::new(Self { route, access, refusal, names, room, limit, meters }))
+        Box::leak(Box::new(Self { route, access, refusal, door, room, limit, meters }))
     }
 
     /// Answers a request by its handler, or in its place.
@@ -87,10 +114,10 @@ impl Endpoint {
     pub fn answer<F>(
         &'static self,
         mut request: Request,
-        handler: impl FnOnce(Request) -> F,
+        handler: impl FnOnce(Request) -> F + Send + 'static,
     ) -> impl Future<Output = Result<Response, Infallible>>
     where
-        F: Future<Output = Response>,
+        F: Future<Output = Response> + Send + 'static,
     {
         let began = Instant::now();
         let id = RequestId::of(request.headers());
@@ -99,13 +126,18 @@ impl Endpoint {
         if self.access != Access::Needs(Scope::LookupRead) {
             request.extensions_mut().insert(id.clone());
         }
-        let work = match &self.refusal {
-            _ if !self.admits(&request, began) => Err(Problem::rate_limited()),
-            None if self.names.admit(&request) => {
-                self.place().map(|place| (place, handler(request)))
-            }
-            None => Err(Problem::misdirected()),
-            Some(problem) => Err(problem.clone()),
+        let work = match self.enter(&request, began) {
+            Entry::Refused(problem) => Err(problem),
+            Entry::In(caller) => self.place().map(|place| {
+                if let Some(caller) = caller {
+                    request.extensions_mut().insert(caller);
+                }
+                (place, Either::Left(handler(request)))
+            }),
+            Entry::Ask(service, token) => self.place().map(|place| {
+                let work = self.introduce(service, token, request, handler);
+                (place, Either::Right(work))
+            }),
         };
         let mut pending = Pending { endpoint: self, method, began, id, is_answered: false };
         async move {
@@ -122,21 +154,120 @@ impl Endpoint {
     pub fn answer_at_once<R, B: From<Vec<u8>>>(
         &'static self,
         request: &http::Request<R>,
-        handler: impl FnOnce() -> Option<http::Response<B>>,
+        handler: impl FnOnce(&Limits) -> Option<http::Response<B>>,
     ) -> Option<http::Response<B>> {
-        if self.refusal.is_some() || !self.names.admit(request) {
+        if !self.door.names.admit(request) {
             return None;
         }
         let began = Instant::now();
+        let caller = match Presented::by(request.headers()) {
+            Presented::Nothing if self.refusal.is_none() => None,
+            Presented::Nothing | Presented::Unreadable => return None,
+            Presented::Token(token) => {
+                let recognised = self.door.tokens.as_ref()?.authenticate_cached(&token)?;
+                Some(self.judge(recognised).ok()?)
+            }
+        };
+        let limits = caller.as_ref().map_or(&Limits::NONE, Caller::limits);
         // A panic is for `answer` to meet again, and to tell.
-        let response = std::panic::catch_unwind(AssertUnwindSafe(handler)).ok()??;
+        let response = std::panic::catch_unwind(AssertUnwindSafe(|| handler(limits))).ok()??;
         // Asked last: what is not answered here asks again.
         if !self.admits(request, began) {
+            return None;
+        }
+        if let Some(caller) = &caller
+            && !self.admits_token(caller, began)
+        {
             return None;
         }
         let (id, method) = (RequestId::of(request.headers()), request.method().clone());
         let mut pending = Pending { endpoint: self, method, began, id, is_answered: false };
         Some(pending.complete(response))
+    }
+
+    /// Lets a request's caller in, or not, if that can be told at once.
+    fn enter<B>(&self, request: &http::Request<B>, began: Instant) -> Entry {
+        if !self.admits(request, began) {
+            return Entry::Refused(Problem::rate_limited());
+        }
+        // What is open to everyone is so whatever they bring.
+        let presented = match self.access {
+            Access::Open => Presented::Nothing,
+            Access::Needs(_) => Presented::by(request.headers()),
+        };
+        let token = match (presented, &self.refusal) {
+            (Presented::Nothing, Some(problem)) => return Entry::Refused(problem.clone()),
+            _ if !self.door.names.admit(request) => return Entry::Refused(Problem::misdirected()),
+            (Presented::Nothing, None) => return Entry::In(None),
+            (Presented::Token(token), _) => token,
+            (Presented::Unreadable, _) => return Entry::Refused(Problem::invalid_token()),
+        };
+        let Some(service) = &self.door.tokens else {
+            return Entry::Refused(Problem::invalid_token());
+        };
+        let Some(recognised) = service.authenticate_cached(&token) else {
+            return Entry::Ask(service.clone(), token);
+        };
+        match self.judge(recognised).and_then(|caller| self.count(caller, began)) {
+            Ok(caller) => Entry::In(Some(caller)),
+            Err(problem) => Entry::Refused(problem),
+        }
+    }
+
+    /// Lets the bearer of a token in, or not.
+    fn judge(&self, recognised: Authentication) -> Result<Caller, Problem> {
+        let Authentication::Good { token, may_be_old } = recognised else {
+            return Err(Problem::invalid_token());
+        };
+        // It may have been revoked meanwhile, by whoever reaches the database. That is as good as any
+        // old answer to a look-up; nothing else is answered from memory alone.
+        if may_be_old && self.access != Access::Needs(Scope::LookupRead) {
+            return Err(Problem::token_may_be_old());
+        }
+        let caller = Caller::Token(token);
+        caller.authorize(self.access)?;
+        Ok(caller)
+    }
+
+    /// The same caller, if they may ask now.
+    fn count(&self, caller: Caller, now: Instant) -> Result<Caller, Problem> {
+        if self.admits_token(&caller, now) { Ok(caller) } else { Err(Problem::rate_limited()) }
+    }
+
+    /// Finds out whose token it is, and has the handler answer. In a box, so that the future of those who
+    /// need none of this is no larger for it.
+    fn introduce<F>(
+        &'static self,
+        service: Service,
+        token: AccessToken,
+        mut request: Request,
+        handler: impl FnOnce(Request) -> F + Send + 'static,
+    ) -> BoxFuture<'static, Response>
+    where
+        F: Future<Output = Response> + Send + 'static,
+    {
+        async move {
+            let recognised = match service.authenticate(&token).await {
+                Ok(recognised) => self.judge(recognised),
+                Err(error) => Err(error.into()),
+            };
+            match recognised.and_then(|caller| self.count(caller, Instant::now())) {
+                Ok(caller) => {
+                    request.extensions_mut().insert(caller);
+                    handler(request).await
+                }
+                Err(problem) => problem.into_response(),
+            }
+        }
+        .boxed()
+    }
+
+    /// Whether the bearer of a token may ask now; where there is no limit they always may.
+    fn admits_token(&self, caller: &Caller, now: Instant) -> bool {
+        match (&self.room.token_rates, caller) {
+            (Some(rates), Caller::Token(token)) => rates.admits(&token.issued.token.id, now),
+            _ => true,
+        }
     }
 
     /// Whether the client may ask now; where there is no limit it always may.
@@ -217,14 +348,11 @@ mod tests {
 
     fn endpoint(access: Access, granted: Scopes) -> &'static Endpoint {
         let limit = Duration::from_secs(5);
-        Endpoint::leak(
-            "/test",
-            access,
-            Caller::anonymous(granted),
-            Names::Any,
-            Room::default(),
-            limit,
-        )
+        Endpoint::leak("/test", access, door(granted), Room::default(), limit)
+    }
+
+    fn door(granted: Scopes) -> Door {
+        Door { anonymous: Caller::anonymous(granted), names: Names::Any, tokens: None }
     }
 
     fn request(id: Option<&str>) -> Request {
@@ -264,12 +392,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_takes_too_long_is_a_504() {
-        let caller = Caller::anonymous(Scopes::NONE);
         let hasty = Endpoint::leak(
             "/test",
             Access::Open,
-            caller,
-            Names::Any,
+            door(Scopes::NONE),
             Room::default(),
             Duration::ZERO,
         );
@@ -282,9 +408,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_there_is_no_place_for_is_refused_but_for_probes() {
-        let room = Room { places: Some(Arc::new(Semaphore::new(1))), rates: None };
-        let (caller, limit) = (Caller::anonymous(Scopes::ALL), Duration::from_secs(5));
-        let of = |access| Endpoint::leak("/t", access, caller, Names::Any, room.clone(), limit);
+        let room = Room { places: Some(Arc::new(Semaphore::new(1))), ..Room::default() };
+        let limit = Duration::from_secs(5);
+        let of = |access| Endpoint::leak("/t", access, door(Scopes::ALL), room.clone(), limit);
         let busy = of(Access::Needs(Scope::TenantsRead));
         let run = |_| ready(().into_response());
         let first = busy.answer(request(None), run);
@@ -299,6 +425,29 @@ mod tests {
         assert_eq!(first.await.unwrap().status(), StatusCode::OK);
         drop(busy.answer(request(None), |_| pending::<Response>()));
         assert_eq!(busy.answer(request(None), run).await.unwrap().status(), StatusCode::OK);
+    }
+
+    /// Whatever callers without a token may do.
+    #[tokio::test]
+    async fn who_brings_something_else_is_not_anonymous() {
+        let run = |_| async { unreachable!("refused before") };
+        let all = endpoint(Access::Needs(Scope::TenantsRead), Scopes::ALL);
+        for value in ["Bearer hunter2", "Basic aHVudGVyMg==", ""] {
+            let mut request = request(None);
+            request.headers_mut().insert("authorization", value.parse().unwrap());
+            let answer = all.answer(request, run).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{value}");
+            let challenge = &answer.headers()["www-authenticate"];
+            assert_eq!(challenge, "Bearer error=\"invalid_token\"");
+            let problem = problem(answer).await;
+            assert_eq!(problem["code"], "invalid_token");
+            assert!(!problem.to_string().contains("hunter2"));
+        }
+        let mut request = request(None);
+        request.headers_mut().insert("authorization", "Bearer hunter2".parse().unwrap());
+        let open = endpoint(Access::Open, Scopes::NONE);
+        let answer = open.answer(request, |_| ready(().into_response())).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "probes need no token, so they judge none");
     }
 
     #[tokio::test]

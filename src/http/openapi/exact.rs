@@ -5,15 +5,24 @@
 use serde_json::Value;
 use utoipa::Number;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::schema::{AdditionalProperties, Object, Type};
+use utoipa::openapi::schema::{AdditionalProperties, Array, ArrayItems, Object, Type};
 use utoipa::openapi::{Components, RefOr, Schema};
 
 use crate::domain::REGIONS;
 
 /// Bodies that are sent. A field that they do not have is refused.
-const SENT: [&str; 5] = ["NewTenant", "TenantPatch", "SetCredentials", "SetGenesys", "RollBack"];
+const SENT: [&str; 7] = [
+    "NewTenant",
+    "TenantPatch",
+    "SetCredentials",
+    "SetGenesys",
+    "RollBack",
+    "NewToken",
+    "RotateToken",
+];
 
 const TENANT_ID: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,49}$";
+const TOKEN_ID: &str = "^[0-9a-z]{16}$";
 const PHONE_NUMBER_ID: &str = "^[0-9]{1,32}$";
 const INTEGRATION_ID: &str = "^[!-~]{1,128}$";
 /// More than blanks, and no control character.
@@ -31,9 +40,10 @@ const TAGS: &str = r#"^(\*|(W/)?"[!#-~]*"([ \t]*,[ \t]*(W/)?"[!#-~]*")*)$"#;
 fn pattern(name: &str) -> Option<&'static str> {
     Some(match name {
         "id" => TENANT_ID,
+        "token_id" => TOKEN_ID,
         "phone_number_id" => PHONE_NUMBER_ID,
         "genesys_integration_id" | "integrationId" => INTEGRATION_ID,
-        "name" | "display_phone_number" | "genesys_org_id" => TEXT,
+        "name" | "description" | "display_phone_number" | "genesys_org_id" => TEXT,
         "email" => EMAIL,
         "clientId" | "clientSecret" | "webhookSecret" => SECRET,
         _ => return None,
@@ -71,8 +81,10 @@ pub(super) fn bodies(components: &mut Components) {
         };
         body.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
         for (name, property) in &mut body.properties {
-            if let RefOr::T(Schema::Object(property)) = property {
-                complete(name, property);
+            match property {
+                RefOr::T(Schema::Object(property)) => complete(name, property),
+                RefOr::T(Schema::Array(list)) => complete_list(name, list),
+                _ => {}
             }
         }
     }
@@ -88,6 +100,16 @@ fn complete(name: &str, property: &mut Object) {
         "region" => property.enum_values = Some(regions().collect()),
         "genesys_region" => property.enum_values = Some(regions().chain([Value::Null]).collect()),
         _ => {}
+    }
+}
+
+/// Nothing is in a list twice.
+fn complete_list(name: &str, list: &mut Array) {
+    list.unique_items = true;
+    if let ("tenants", ArrayItems::RefOrSchema(item)) = (name, &mut list.items)
+        && let RefOr::T(Schema::Object(item)) = &mut **item
+    {
+        item.pattern = Some(TENANT_ID.to_owned());
     }
 }
 

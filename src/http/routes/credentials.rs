@@ -16,6 +16,7 @@ use tracing::info;
 
 use crate::cache::{CredentialViews, Document};
 use crate::domain::{CredentialType, Credentials, Invalid, TenantId, version_tag};
+use crate::http::auth::Caller;
 use crate::http::extract::{Fields, IfNoneMatch, JsonBody, Query, Segment, Segments};
 use crate::http::middleware::RequestId;
 use crate::http::problem::Problem;
@@ -48,10 +49,14 @@ use crate::store::CredentialsSet;
 pub async fn masked(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    caller: Caller,
     query: Query,
     known: IfNoneMatch,
 ) -> Result<Reply, Problem> {
     let kind = kind_of(&query)?;
+    if !caller.sees_credentials(&id, kind) {
+        return Ok(reply::hidden(Problem::credentials_not_found(kind), None));
+    }
     let found = state.service.credentials(id, kind).await?;
     Ok(match found.value {
         Some(views) => {
@@ -87,9 +92,11 @@ pub async fn full(
     State(state): State<Shared>,
     Segments(id, kind): Segments<TenantId, CredentialType>,
     known: IfNoneMatch,
+    caller: Caller,
     request_id: RequestId,
 ) -> Result<Reply, Problem> {
-    reveal(&state, (id, kind), &known, &request_id, |views| Some(views.full.clone())).await
+    let full = |views: &CredentialViews| Some(views.full.clone());
+    reveal(&state, (id, kind), &known, (&caller, &request_id), full).await
 }
 
 /// A tenant's WhatsApp credentials, with their secrets, under Meta's names
@@ -114,10 +121,12 @@ pub async fn meta(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
     known: IfNoneMatch,
+    caller: Caller,
     request_id: RequestId,
 ) -> Result<Reply, Problem> {
     let whose = (id, CredentialType::Whatsapp);
-    reveal(&state, whose, &known, &request_id, |views| views.meta.clone()).await
+    let meta = |views: &CredentialViews| views.meta.clone();
+    reveal(&state, whose, &known, (&caller, &request_id), meta).await
 }
 
 /// Set a tenant's credentials
@@ -139,10 +148,11 @@ pub async fn meta(
 pub async fn set(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    caller: Caller,
     intent: Intent,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let Acknowledged { value: set, coherence } = write(&state, id, body, intent).await?;
+    let Acknowledged { value: set, coherence } = write(&state, id, body, &caller, intent).await?;
     let answer = json!({"message": "Credentials updated successfully", "version": set.version});
     let answer = reply::acknowledged(Json(answer), coherence);
     Ok(reply::tagged(answer, &version_tag(&set.id, set.version)))
@@ -167,10 +177,11 @@ pub async fn set(
 pub async fn store(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    caller: Caller,
     intent: Intent,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let Acknowledged { value: set, coherence } = write(&state, id, body, intent).await?;
+    let Acknowledged { value: set, coherence } = write(&state, id, body, &caller, intent).await?;
     let answer = json!({"success": true, "credentialId": set.id, "version": set.version});
     let answer = reply::acknowledged(Json(answer), coherence);
     Ok(reply::tagged(answer, &version_tag(&set.id, set.version)))
@@ -181,9 +192,12 @@ async fn reveal(
     state: &Shared,
     (id, kind): (TenantId, CredentialType),
     known: &IfNoneMatch,
-    request_id: &RequestId,
+    (caller, request_id): (&Caller, &RequestId),
     view: impl FnOnce(&CredentialViews) -> Option<Bytes>,
 ) -> Result<Reply, Problem> {
+    if !caller.sees_credentials(&id, kind) {
+        return Ok(reply::hidden(Problem::credentials_not_found(kind), None));
+    }
     let found = state.service.credentials(id.clone(), kind).await?;
     let views = found.value.as_deref();
     let Some((views, body)) = views.and_then(|views| Some((views, view(views)?))) else {
@@ -193,17 +207,23 @@ async fn reveal(
     if known.matches(&etag) {
         return Ok(reply::same_secret(etag, found.via));
     }
-    audited(&id, kind, views.version, request_id);
+    audited(&id, kind, views.version, (caller, request_id));
     Ok(reply::secret(Document { body, etag }, found.via))
 }
 
 /// Says in the audit log that secrets are about to be shown.
-pub(super) fn audited(id: &TenantId, kind: CredentialType, version: i64, request_id: &RequestId) {
+pub(super) fn audited(
+    id: &TenantId,
+    kind: CredentialType,
+    version: i64,
+    (caller, request_id): (&Caller, &RequestId),
+) {
     info!(
         target: "tenant_service::audit",
         tenant_id = id.as_str(),
         "type" = kind.as_str(),
         version,
+        actor = caller.actor(),
         request_id = request_id.as_str(),
         "credentials revealed"
     );
@@ -213,9 +233,13 @@ async fn write(
     state: &Shared,
     id: TenantId,
     body: Value,
+    caller: &Caller,
     intent: Intent,
 ) -> Result<Acknowledged<CredentialsSet>, Problem> {
     let (kind, credentials) = credentials_of(body)?;
+    if !caller.sees_credentials(&id, kind) {
+        return Err(Problem::tenant_not_found());
+    }
     let set = state.service.set_credentials(id, kind, credentials, None, intent).await?;
     set.ok_or_else(Problem::tenant_not_found)
 }

@@ -13,6 +13,7 @@ use crate::cache::{CredentialViews, Document};
 use crate::domain::{
     CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId, version_tag,
 };
+use crate::http::auth::Caller;
 use crate::http::extract::{Fields, IfNoneMatch, JsonBody, Segment};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -44,12 +45,16 @@ const FIELDS: [&str; 5] = ["clientId", "clientSecret", "region", "integrationId"
 pub async fn set(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    caller: Caller,
     intent: Intent,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let (credentials, link) = credentials_of(body)?;
     let region = link.region.domain();
     let kind = CredentialType::Genesys;
+    if !caller.sees_credentials(&id, kind) {
+        return Err(Problem::tenant_not_found());
+    }
     let set = state.service.set_credentials(id, kind, credentials, Some(link), intent).await?;
     let Acknowledged { value, coherence } = set.ok_or_else(Problem::tenant_not_found)?;
     let answer = json!({
@@ -87,9 +92,13 @@ pub async fn get(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
     known: IfNoneMatch,
+    caller: Caller,
 ) -> Result<Reply, Problem> {
-    let found = state.service.credentials(id, CredentialType::Genesys).await?;
     let absent = Problem::credentials_not_found(CredentialType::Genesys);
+    if !caller.sees_credentials(&id, CredentialType::Genesys) {
+        return Ok(reply::hidden(absent, None));
+    }
+    let found = state.service.credentials(id, CredentialType::Genesys).await?;
     let document = |views: &CredentialViews| {
         Some(Document { body: views.genesys.clone()?, etag: views.etag.clone() })
     };

@@ -5,7 +5,8 @@
 use axum::extract::State;
 
 use crate::cache::{Document, Found};
-use crate::domain::{IntegrationId, PhoneNumberId};
+use crate::domain::{IntegrationId, Limits, PhoneNumberId};
+use crate::http::auth::Caller;
 use crate::http::extract::{IfNoneMatch, Segment};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -37,9 +38,10 @@ use crate::http::{reply, schema};
 pub async fn by_phone(
     State(state): State<Shared>,
     Segment(phone): Segment<PhoneNumberId>,
+    caller: Caller,
     known: IfNoneMatch,
 ) -> Result<Reply, Problem> {
-    Ok(answer(state.service.by_phone(phone).await?, &known))
+    Ok(answer(state.service.by_phone(phone).await?, &known, caller.limits()))
 }
 
 /// The tenant of a Genesys Cloud integration
@@ -66,21 +68,31 @@ pub async fn by_phone(
 pub async fn by_integration(
     State(state): State<Shared>,
     Segment(integration): Segment<IntegrationId>,
+    caller: Caller,
     known: IfNoneMatch,
 ) -> Result<Reply, Problem> {
-    Ok(answer(state.service.by_integration(integration).await?, &known))
+    let found = state.service.by_integration(integration).await?;
+    Ok(answer(found, &known, caller.limits()))
 }
 
-/// A document that may be absent; that it is can come out of a cache as well.
-pub fn answer(found: Found<Document>, known: &IfNoneMatch) -> Reply {
-    match found.value {
-        Some(document) => reply::document(document, found.via, known),
-        None => reply::absent(Problem::tenant_not_found(), found.via),
+/// A document that may be absent; that it is can come out of a cache as well. One that is of a tenant
+/// beyond the caller's limits looks absent.
+pub fn answer(found: Found<Document>, known: &IfNoneMatch, limits: &Limits) -> Reply {
+    let Found { value, via } = found;
+    // Whose it is has to be read out of it, and only of few callers it matters.
+    let is_limited = limits.tenants().is_some();
+    let admits = |document: &Document| document.tenant().is_some_and(|id| limits.admit(&id));
+    match value {
+        Some(document) if !is_limited || admits(&document) => reply::document(document, via, known),
+        _ if is_limited => reply::hidden(Problem::tenant_not_found(), Some(via)),
+        _ => reply::absent(Problem::tenant_not_found(), via),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use axum::http::header::{CACHE_CONTROL, ETAG};
     use axum::http::{HeaderValue, StatusCode};
 
@@ -91,16 +103,38 @@ mod tests {
     #[test]
     fn found_known_and_absent() {
         let found = || Found { value: Some(Document::new(b"{}".to_vec(), 7)), via: Via::L1 };
-        let fresh = answer(found(), &IfNoneMatch::default());
+        let none = &Limits::NONE;
+        let fresh = answer(found(), &IfNoneMatch::default(), none);
         assert_eq!(
             (fresh.status(), &fresh.headers()[ETAG]),
             (StatusCode::OK, &HeaderValue::from_static("\"7\""))
         );
         let known = IfNoneMatch::of([HeaderValue::from_static("W/\"7\"")]);
-        assert_eq!(answer(found(), &known).status(), StatusCode::NOT_MODIFIED);
-        let absent = answer(Found { value: None, via: Via::L2 }, &known);
+        assert_eq!(answer(found(), &known, none).status(), StatusCode::NOT_MODIFIED);
+        let absent = answer(Found { value: None, via: Via::L2 }, &known, none);
         assert_eq!(absent.status(), StatusCode::NOT_FOUND);
         assert_eq!(absent.headers()[CACHE_STATUS], "tenant-service; hit; detail=l2");
         assert_eq!(absent.headers()[CACHE_CONTROL], "private, no-cache");
+    }
+
+    #[test]
+    fn another_tenant_s_answer_looks_absent_wherever_it_comes_from() {
+        let limits = Limits::new(Some(vec!["mine".parse().unwrap()]), None);
+        let of = |id: &str, via| {
+            let body = serde_json::json!({ "id": id }).to_string().into_bytes();
+            Found { value: Some(Document::new(body, 7)), via }
+        };
+        let known = IfNoneMatch::of([HeaderValue::from_static("\"7\"")]);
+        assert_eq!(answer(of("mine", Via::L1), &IfNoneMatch::default(), &limits).status(), 200);
+        for via in [Via::L1, Via::L2, Via::Store, Via::Bypass, Via::Stale(Duration::from_secs(7))] {
+            let other = answer(of("other", via), &known, &limits);
+            let absent = answer(Found { value: None, via }, &known, &limits);
+            assert_eq!(other.status(), StatusCode::NOT_FOUND);
+            assert_eq!(other.headers(), absent.headers());
+            let is_labelled = other.headers().contains_key(CACHE_STATUS);
+            assert_eq!(is_labelled, matches!(via, Via::Stale(_)));
+        }
+        let unreadable = Found { value: Some(Document::new(b"{}".to_vec(), 7)), via: Via::L1 };
+        assert_eq!(answer(unreadable, &known, &limits).status(), StatusCode::NOT_FOUND);
     }
 }

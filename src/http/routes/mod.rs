@@ -7,4 +7,5 @@ pub mod health;
 pub mod lookups;
 pub mod metrics;
 pub mod tenants;
+pub mod tokens;
 pub mod versions;

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::lookups::answer;
 use crate::cache::TenantBody;
-use crate::domain::{Edit, NewTenant, Settings, Status, Tenant, TenantId, TenantPatch};
+use crate::domain::{Edit, Limits, NewTenant, Settings, Status, Tenant, TenantId, TenantPatch};
+use crate::http::auth::{Caller, Unlimited};
 use crate::http::extract::{Fields, IfNoneMatch, JsonBody, MergePatch, Query, Segment, number};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -61,6 +62,7 @@ const FIELDS: [&str; 9] = [
 )]
 pub async fn create(
     State(state): State<Shared>,
+    Unlimited: Unlimited,
     intent: Intent,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
@@ -93,12 +95,18 @@ pub async fn create(
 pub async fn get(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    caller: Caller,
     known: IfNoneMatch,
 ) -> Result<Reply, Problem> {
-    Ok(answer(state.service.tenant(id).await?, &known))
+    if !caller.sees(&id) {
+        return Ok(reply::hidden(Problem::tenant_not_found(), None));
+    }
+    Ok(answer(state.service.tenant(id).await?, &known, &Limits::NONE))
 }
 
 /// Tenants, by age
+///
+/// Of a token that is limited to certain tenants, those alone.
 #[utoipa::path(
     get,
     path = "/api/tenants",
@@ -114,9 +122,13 @@ pub async fn get(
         (status = 400, description = "A parameter is unknown, repeated or out of range: `invalid_query`, `invalid_value`", body = schema::Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn list(State(state): State<Shared>, query: Query) -> Result<Response, Problem> {
+pub async fn list(
+    State(state): State<Shared>,
+    caller: Caller,
+    query: Query,
+) -> Result<Response, Problem> {
     let page = page_of(&query)?;
-    let (tenants, total) = state.service.tenants(page).await?;
+    let (tenants, total) = state.service.tenants(page, caller.limits()).await?;
     let tenants: Vec<TenantBody> = tenants.iter().map(TenantBody::of).collect();
     let Page { limit, offset, .. } = page;
     let body = json!({"tenants": tenants, "total": total, "limit": limit, "offset": offset});
@@ -147,10 +159,14 @@ pub async fn list(State(state): State<Shared>, query: Query) -> Result<Response,
 pub async fn patch(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    caller: Caller,
     intent: Intent,
     MergePatch(body): MergePatch,
 ) -> Result<Response, Problem> {
     let patch = patch_of(body)?;
+    if !caller.sees(&id) {
+        return Err(Problem::tenant_not_found());
+    }
     let patched = state.service.patch_tenant(id, patch, intent).await?;
     let Acknowledged { value, coherence } = patched.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(shown(&value), coherence))
@@ -174,8 +190,12 @@ pub async fn patch(
 pub async fn delete(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
+    if !caller.sees(&id) {
+        return Err(Problem::tenant_not_found());
+    }
     let deleted = state.service.delete_tenant(id, intent).await?;
     let Acknowledged { coherence, .. } = deleted.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(StatusCode::NO_CONTENT, coherence))

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::credentials::audited;
 use crate::cache::secret_text;
 use crate::domain::{CredentialType, TenantId, Version, VersionInfo, version_tag};
+use crate::http::auth::Caller;
 use crate::http::extract::{Fields, JsonBody, Query, Segments, Three, number};
 use crate::http::middleware::RequestId;
 use crate::http::problem::Problem;
@@ -49,12 +50,16 @@ const LARGEST_PAGE: u64 = 200;
 pub async fn list(
     State(state): State<Shared>,
     Segments(id, kind): Segments<TenantId, CredentialType>,
+    caller: Caller,
     query: Query,
 ) -> Result<Response, Problem> {
     let [limit, before] = query.only(["limit", "before"])?;
     let limit = number("limit", limit, PAGE, (1, LARGEST_PAGE))?;
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);
     let before = before.map(str::parse).transpose()?;
+    if !caller.sees_credentials(&id, kind) {
+        return Err(Problem::credentials_not_found(kind));
+    }
     // One more than the page holds, to know whether another follows.
     let page = VersionsPage { limit: limit + 1, before };
     let found = state.service.versions(&id, kind, page).await?;
@@ -104,13 +109,17 @@ pub(crate) fn shown(version: &VersionInfo) -> Value {
 pub async fn get(
     State(state): State<Shared>,
     Three(id, kind, version): Three<TenantId, CredentialType, Version>,
+    caller: Caller,
     request_id: RequestId,
 ) -> Result<Response, Problem> {
+    if !caller.sees_credentials(&id, kind) {
+        return Err(Problem::version_not_found());
+    }
     let found = state.service.version(&id, kind, version).await?;
     let stored = found.ok_or_else(Problem::version_not_found)?;
     let body = secret_text(stored.credentials.reveal());
     let body = body.map_err(|_| Problem::internal(Some("version: not serialisable")))?;
-    audited(&id, kind, stored.version, &request_id);
+    audited(&id, kind, stored.version, (&caller, &request_id));
     Ok(reply::revealed(Bytes::from_owner(body), &version_tag(&stored.id, stored.version)))
 }
 
@@ -138,10 +147,12 @@ pub async fn get(
 pub async fn roll_back(
     State(state): State<Shared>,
     Segments(id, kind): Segments<TenantId, CredentialType>,
+    caller: Caller,
     intent: Intent,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let to = version_of(body)?;
+    writable(&caller, &id, kind)?;
     let set = state.service.roll_back(id, kind, to, intent).await?;
     answer("Credentials rolled back successfully", set)
 }
@@ -168,8 +179,10 @@ pub async fn roll_back(
 pub async fn delete(
     State(state): State<Shared>,
     Segments(id, kind): Segments<TenantId, CredentialType>,
+    caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
+    writable(&caller, &id, kind)?;
     let deleted = state.service.delete_credentials(id, kind, intent).await?;
     let Acknowledged { coherence, .. } = deleted.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(StatusCode::NO_CONTENT, coherence))
@@ -198,8 +211,10 @@ pub async fn delete(
 pub async fn undelete(
     State(state): State<Shared>,
     Segments(id, kind): Segments<TenantId, CredentialType>,
+    caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
+    writable(&caller, &id, kind)?;
     let set = state.service.undelete_credentials(id, kind, intent).await?;
     answer("Credentials brought back successfully", set)
 }
@@ -227,8 +242,10 @@ pub async fn undelete(
 pub async fn destroy_one(
     State(state): State<Shared>,
     Three(id, kind, version): Three<TenantId, CredentialType, Version>,
+    caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
+    writable(&caller, &id, kind)?;
     let destroyed = state.service.destroy_versions(id, kind, Some(version), intent).await?;
     let Acknowledged { coherence, .. } = destroyed.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(StatusCode::NO_CONTENT, coherence))
@@ -256,11 +273,18 @@ pub async fn destroy_one(
 pub async fn destroy_all(
     State(state): State<Shared>,
     Segments(id, kind): Segments<TenantId, CredentialType>,
+    caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
+    writable(&caller, &id, kind)?;
     let destroyed = state.service.destroy_versions(id, kind, None, intent).await?;
     let Acknowledged { value, coherence } = destroyed.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(Json(json!({"destroyed": value})), coherence))
+}
+
+/// Whether the caller may write there: where not, it looks as if there were no such tenant.
+fn writable(caller: &Caller, id: &TenantId, kind: CredentialType) -> Result<(), Problem> {
+    if caller.sees_credentials(id, kind) { Ok(()) } else { Err(Problem::tenant_not_found()) }
 }
 
 fn answer(message: &str, set: Option<Acknowledged<CredentialsSet>>) -> Result<Response, Problem> {

@@ -9,6 +9,7 @@ mod replicas;
 mod sampling;
 mod seal;
 mod tenants;
+mod tokens;
 mod versions;
 mod wrap;
 

@@ -20,11 +20,12 @@ use super::credentials::put;
 use super::{Postgres, bounded};
 use crate::crypto::Keyring;
 use crate::domain::{
-    Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Precondition, Region, ShortText,
-    Status, Tenant, TenantId, TenantPatch,
+    Email, IntegrationId, Limits, Lookup, NewTenant, PhoneNumberId, Precondition, Region,
+    ShortText, Status, Tenant, TenantId, TenantPatch,
 };
 use crate::store::patch::patched;
 use crate::store::row::{GONE, LookupRow, TenantRow, number, readable};
+use crate::store::token::tenants_of;
 use crate::store::versions::require;
 use crate::store::{GenesysLink, Page, StoreError, StoreResult, Tenants, Written};
 
@@ -63,9 +64,12 @@ const OWNER: &str = select_lookup!("WHERE id = $1");
 const LOCKED: &str = select_tenant!("WHERE id = $1 FOR NO KEY UPDATE");
 const LOCKED_OWNER: &str = select_lookup!("WHERE id = $1 FOR NO KEY UPDATE");
 const LIST: &str = select_tenant!(
-    "WHERE $1::text IS NULL OR status = $1 ORDER BY created_at, id LIMIT $2 OFFSET $3"
+    "WHERE ($1::text IS NULL OR status = $1) AND ($2::text[] IS NULL OR id = ANY ($2)) \
+     ORDER BY created_at, id LIMIT $3 OFFSET $4"
 );
-const COUNT: &str = "SELECT count(*) FROM tenants WHERE $1::text IS NULL OR status = $1";
+const COUNT: &str = "\
+    SELECT count(*) FROM tenants \
+    WHERE ($1::text IS NULL OR status = $1) AND ($2::text[] IS NULL OR id = ANY ($2))";
 const NONE: &str = "SELECT NOT EXISTS (SELECT 1 FROM tenants)";
 const CLAIMED: &str = "\
     SELECT coalesce(bool_or(phone_number_id = $2), false), \
@@ -106,9 +110,9 @@ impl Tenants for Postgres {
         lease.settle(found)
     }
 
-    async fn tenants(&self, page: Page) -> StoreResult<(Vec<Tenant>, u64)> {
+    async fn tenants(&self, page: Page, within: &Limits) -> StoreResult<(Vec<Tenant>, u64)> {
         let mut lease = self.lease().await?;
-        let listed = bounded("tenants", list(&mut lease, page)).await;
+        let listed = bounded("tenants", list(&mut lease, page, within)).await;
         lease.settle(listed)
     }
 
@@ -188,15 +192,21 @@ async fn current(connection: &mut PgConnection, id: &TenantId) -> StoreResult<Te
     tenant(connection, BY_ID, id.as_str()).await?.ok_or(GONE)
 }
 
-async fn list(connection: &mut PgConnection, page: Page) -> StoreResult<(Vec<Tenant>, u64)> {
-    let status = page.status.map(Status::as_str);
+async fn list(
+    connection: &mut PgConnection,
+    page: Page,
+    within: &Limits,
+) -> StoreResult<(Vec<Tenant>, u64)> {
+    let (status, within) = (page.status.map(Status::as_str), tenants_of(within));
     let rows = sqlx::query(LIST)
         .bind(status)
+        .bind(&within)
         .bind(i64::from(page.limit))
         .bind(i64::try_from(page.offset).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection)
         .await?;
-    let total: i64 = sqlx::query_scalar(COUNT).bind(status).fetch_one(connection).await?;
+    let count = sqlx::query_scalar(COUNT).bind(status).bind(within);
+    let total: i64 = count.fetch_one(connection).await?;
     Ok((readable(&rows), number(total, "tenants: count")?))
 }
 

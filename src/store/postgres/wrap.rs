@@ -10,7 +10,7 @@ use super::lease::bounded_by;
 use super::{Postgres, bounded};
 use crate::crypto::Keyring;
 use crate::store::row::number;
-use crate::store::wrap::{Batch, RewrapRow, WrappedRow, credential};
+use crate::store::wrap::{Batch, RewrapRow, WrappedRow, credential, pepper};
 use crate::store::{KeyUse, RotationLock, StoreResult, WrapPlace, WrapStep, Wrapping};
 
 /// Each row of each table is looked at to count them. Nobody waits for it.
@@ -85,10 +85,37 @@ macro_rules! table {
     };
 }
 
+/// A table of one row, which has no place to speak of.
+macro_rules! one_row {
+    ($name:literal, $rewrap:expr) => {
+        Table {
+            name: $name,
+            count: concat!("SELECT key_id, count(*) FROM ", $name, " GROUP BY key_id"),
+            page: concat!(
+                "SELECT '' AS first, '' AS second, 1::bigint AS number, '' AS id, key_id, wrapped_key \
+                 FROM ",
+                $name,
+                " WHERE ('', '', 1) > ($1, $2, $3) AND key_id <> $4 LIMIT $5 FOR NO KEY UPDATE SKIP LOCKED"
+            ),
+            replace: concat!(
+                "UPDATE ",
+                $name,
+                " AS w SET key_id = n.key_id, wrapped_key = n.wrapped_key \
+                 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bytea[], \
+                     $6::text[], $7::bytea[]) \
+                     AS n (first, second, number, old_id, old_key, key_id, wrapped_key) \
+                 WHERE w.key_id = n.old_id AND w.wrapped_key = n.old_key"
+            ),
+            rewrap: $rewrap,
+        }
+    };
+}
+
 #[rustfmt::skip]
-const TABLES: [Table; 2] = [
+const TABLES: [Table; 3] = [
     table!("tenant_credentials", "tenant_id", "credential_type", "version", credential),
     table!("tenant_credential_history", "tenant_id", "credential_type", "version", credential),
+    one_row!("tenant_token_pepper", pepper),
 ];
 
 const RETIRE: &str = "\

@@ -25,6 +25,9 @@ const CAN_HOLD_SEALED: &str =
 const HOLDS_SEALED: &str = "\
     SELECT EXISTS (SELECT 1 FROM tenant_credentials WHERE sealed IS NOT NULL) \
         OR EXISTS (SELECT 1 FROM tenant_credential_history WHERE sealed IS NOT NULL)";
+const CAN_HOLD_TOKENS: &str =
+    "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'tenant_token_pepper')";
+const HOLDS_TOKENS: &str = "SELECT EXISTS (SELECT 1 FROM tenant_token_pepper)";
 
 impl Sqlite {
     /// Whether there is such a file and it has sealed credentials, which only their keyring opens.
@@ -119,8 +122,14 @@ async fn look(path: &Path) -> Result<bool, MigrateError> {
 
 async fn seen(connection: &mut SqliteConnection) -> Result<bool, MigrateError> {
     is_complete(connection).await?;
-    Ok(sqlx::query_scalar(CAN_HOLD_SEALED).fetch_one(&mut *connection).await?
-        && sqlx::query_scalar(HOLDS_SEALED).fetch_one(connection).await?)
+    for (can_hold, holds) in [(CAN_HOLD_SEALED, HOLDS_SEALED), (CAN_HOLD_TOKENS, HOLDS_TOKENS)] {
+        if sqlx::query_scalar(can_hold).fetch_one(&mut *connection).await?
+            && sqlx::query_scalar(holds).fetch_one(&mut *connection).await?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Held until the file is closed. It stays behind, empty: to remove it would let a third process

@@ -7,6 +7,7 @@ mod replicas;
 mod sampling;
 mod seal;
 mod tenants;
+mod tokens;
 mod versions;
 mod wrap;
 

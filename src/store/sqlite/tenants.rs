@@ -10,11 +10,12 @@ use super::credentials::put;
 use super::{BEGIN, Sqlite};
 use crate::crypto::Keyring;
 use crate::domain::{
-    Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Precondition, Region, ShortText,
-    Status, Tenant, TenantId, TenantPatch,
+    Email, IntegrationId, Limits, Lookup, NewTenant, PhoneNumberId, Precondition, Region,
+    ShortText, Status, Tenant, TenantId, TenantPatch,
 };
 use crate::store::patch::patched;
 use crate::store::row::{GONE, LookupRow, TenantRow, number, readable};
+use crate::store::token::tenants_of;
 use crate::store::versions::require;
 use crate::store::{GenesysLink, Page, StoreError, StoreResult, Tenants, Written};
 use crate::telemetry::metrics::timed_query;
@@ -45,9 +46,15 @@ const BY_INTEGRATION: &str =
     select_lookup!("WHERE genesys_integration_id = ?1 AND status = 'active'");
 const BY_ID: &str = select_tenant!("WHERE id = ?1");
 const OWNER: &str = select_lookup!("WHERE id = ?1");
-const LIST: &str =
-    select_tenant!("WHERE ?1 IS NULL OR status = ?1 ORDER BY created_at, id LIMIT ?2 OFFSET ?3");
-const COUNT: &str = "SELECT count(*) FROM tenants WHERE ?1 IS NULL OR status = ?1";
+const LIST: &str = select_tenant!(
+    "WHERE (?1 IS NULL OR status = ?1) \
+     AND (?2 IS NULL OR id IN (SELECT value FROM json_each(?2))) \
+     ORDER BY created_at, id LIMIT ?3 OFFSET ?4"
+);
+const COUNT: &str = "\
+    SELECT count(*) FROM tenants \
+    WHERE (?1 IS NULL OR status = ?1) \
+    AND (?2 IS NULL OR id IN (SELECT value FROM json_each(?2)))";
 const NONE: &str = "SELECT NOT EXISTS (SELECT 1 FROM tenants)";
 const INSERT: &str = "\
     INSERT INTO tenants (id, name, email, status, phone_number_id, display_phone_number, \
@@ -80,9 +87,9 @@ impl Tenants for Sqlite {
         timed_query("tenant", by_id(&mut connection, id)).await
     }
 
-    async fn tenants(&self, page: Page) -> StoreResult<(Vec<Tenant>, u64)> {
+    async fn tenants(&self, page: Page, within: &Limits) -> StoreResult<(Vec<Tenant>, u64)> {
         let mut connection = self.readers.acquire().await?;
-        timed_query("tenants", list(&mut connection, page)).await
+        timed_query("tenants", list(&mut connection, page, within)).await
     }
 
     async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>> {
@@ -148,15 +155,22 @@ pub(super) async fn owner(
     lookup(connection, OWNER, id.as_str()).await
 }
 
-async fn list(connection: &mut SqliteConnection, page: Page) -> StoreResult<(Vec<Tenant>, u64)> {
+async fn list(
+    connection: &mut SqliteConnection,
+    page: Page,
+    within: &Limits,
+) -> StoreResult<(Vec<Tenant>, u64)> {
     let status = page.status.map(Status::as_str);
+    let within = tenants_of(within).map(|ids| Value::from(ids).to_string());
     let rows = sqlx::query(LIST)
         .bind(status)
+        .bind(&within)
         .bind(i64::from(page.limit))
         .bind(i64::try_from(page.offset).unwrap_or(i64::MAX))
         .fetch_all(&mut *connection)
         .await?;
-    let total: i64 = sqlx::query_scalar(COUNT).bind(status).fetch_one(connection).await?;
+    let count = sqlx::query_scalar(COUNT).bind(status).bind(within);
+    let total: i64 = count.fetch_one(connection).await?;
     Ok((readable(&rows), number(total, "tenants: count")?))
 }
 

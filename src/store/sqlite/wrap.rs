@@ -9,7 +9,7 @@ use sqlx::{Connection, SqliteConnection};
 use super::{BEGIN, Sqlite};
 use crate::crypto::Keyring;
 use crate::store::row::number;
-use crate::store::wrap::{Batch, RewrapRow, WrappedRow, credential};
+use crate::store::wrap::{Batch, RewrapRow, WrappedRow, credential, pepper};
 use crate::store::{
     Cause, KeyUse, RotationLock, StoreError, StoreResult, WrapPlace, WrapStep, Wrapping,
 };
@@ -78,10 +78,34 @@ macro_rules! table {
     };
 }
 
+/// A table of one row, which has no place to speak of.
+macro_rules! one_row {
+    ($name:literal, $rewrap:expr) => {
+        Table {
+            name: $name,
+            count: concat!("SELECT key_id, count(*) FROM ", $name, " GROUP BY key_id"),
+            page: concat!(
+                "SELECT '' AS first, '' AS second, 1 AS number, '' AS id, key_id, wrapped_key \
+                 FROM ",
+                $name,
+                " WHERE ('', '', 1) > (?1, ?2, ?3) AND key_id <> ?4 LIMIT ?5"
+            ),
+            replace: concat!(
+                "UPDATE ",
+                $name,
+                " SET key_id = ?6, wrapped_key = ?7 \
+                 WHERE (?1, ?2, ?3) = ('', '', 1) AND key_id = ?4 AND wrapped_key = ?5"
+            ),
+            rewrap: $rewrap,
+        }
+    };
+}
+
 #[rustfmt::skip]
-const TABLES: [Table; 2] = [
+const TABLES: [Table; 3] = [
     table!("tenant_credentials", "tenant_id", "credential_type", "version", credential),
     table!("tenant_credential_history", "tenant_id", "credential_type", "version", credential),
+    one_row!("tenant_token_pepper", pepper),
 ];
 
 const RETIRE: &str = "INSERT OR IGNORE INTO tenant_retired_keys (key_id) VALUES (?1)";

@@ -11,7 +11,7 @@ mod identity;
 mod introduction;
 mod lease;
 mod moves;
-mod outage;
+pub mod outage;
 mod redis_loss;
 mod refill;
 mod sealed;

@@ -6,7 +6,7 @@ use tenant_service::domain::Scope;
 use crate::harness::{Postgres, Redis, Replica, Scratch, run_cli};
 
 /// Every variable but `RUST_LOG`.
-const VARIABLES: [&str; 29] = [
+const VARIABLES: [&str; 30] = [
     "HOST",
     "PORT",
     "ANONYMOUS_SCOPES",
@@ -14,6 +14,7 @@ const VARIABLES: [&str; 29] = [
     "TLS_KEY_FILE",
     "MAX_CONCURRENT_REQUESTS",
     "RATE_LIMIT_PER_SECOND",
+    "TOKEN_RATE_LIMIT_PER_SECOND",
     "TRUSTED_PROXIES",
     "DATABASE_URL",
     "DB_HOST",
@@ -59,6 +60,10 @@ async fn every_command_has_a_help_worth_reading() {
         (&["seed"], [&database[..], &redis, &write].concat()),
         (&["migrate"], database.clone()),
         (&["openapi"], Vec::new()),
+        (&["token", "create"], [&database[..], &redis, &write].concat()),
+        (&["token", "list"], [&database[..], &redis, &write].concat()),
+        (&["token", "revoke"], [&database[..], &redis, &write].concat()),
+        (&["token", "rotate"], [&database[..], &redis, &write].concat()),
         (&["verify"], [&stored[..], &write].concat()),
         (&["keys", "generate"], vec!["KEYRING_FILE"]),
         (&["keys", "rotate"], stored.to_vec()),
@@ -78,7 +83,8 @@ async fn every_command_has_a_help_worth_reading() {
     {
         assert!(help.contains(told), "{told} in {help}");
     }
-    for scope in Scope::ALL.into_iter().filter(|scope| *scope < Scope::CredentialsDestroy) {
+    let there = |scope: &Scope| *scope < Scope::CredentialsDestroy || *scope == Scope::TokensAdmin;
+    for scope in Scope::ALL.into_iter().filter(there) {
         assert!(help.contains(scope.as_str()), "{scope} in {help}");
     }
     // What a command says of itself beyond the line in the list.

@@ -1,7 +1,7 @@
 //! Writes by other means than the store, which the triggers see all the same.
 
 use serde_json::json;
-use tenant_service::domain::{ChangeKind, CredentialType};
+use tenant_service::domain::{ChangeKind, CredentialType, Limits};
 use tenant_service::store::{Page, StoreError};
 
 use super::bed::{ALWAYS, Backend, Bed, lines, tenant_id};
@@ -119,7 +119,7 @@ pub(super) async fn a_row_that_cannot_be_read_is_an_error_of_its_own(bed: &Bed) 
         let expected = matches!(found, Err(StoreError::Corrupt(_) | StoreError::Unexpected(_)));
         assert!(expected, "{assignment}: {found:?}");
         let page = Page { limit: 10, offset: 0, status: None };
-        let (tenants, total) = bed.store.tenants(page).await.unwrap();
+        let (tenants, total) = bed.store.tenants(page, &Limits::NONE).await.unwrap();
         let ids: Vec<_> = tenants.iter().map(|tenant| tenant.id.as_str()).collect();
         assert_eq!((ids, total), (vec!["a", "c"], 3), "{assignment}");
 

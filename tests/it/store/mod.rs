@@ -12,6 +12,7 @@ mod replicas;
 mod sealing;
 mod sqlite;
 mod tenants;
+mod tokens;
 mod versions;
 mod wrapping;
 
@@ -99,6 +100,17 @@ conformance! {
         what_does_not_open_is_refused_and_stays,
         a_retired_key_is_refused_whoever_writes,
         one_rotation_at_a_time;
+    tokens:
+        a_token_is_stored_as_a_hash,
+        the_first_tokens_may_come_at_once,
+        a_revoked_token_stays_so,
+        a_replaced_token_ends_with_the_overlap,
+        a_list_of_tokens_is_of_those_within_the_limits,
+        a_use_is_noted_and_logged_nowhere,
+        an_edit_of_a_token_by_hand_is_logged,
+        what_is_unknown_grants_nothing,
+        a_pepper_that_does_not_open_is_refused,
+        a_list_of_tenants_is_of_those_within_the_limits;
     migrate:
         migrating_again_changes_nothing,
         replicas_may_migrate_at_once,

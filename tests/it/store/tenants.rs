@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use tenant_service::domain::{
-    ChangeKind, CredentialType, Credentials, Edit, Lookup, NewTenant, SETTINGS_DEPTH,
+    ChangeKind, CredentialType, Credentials, Edit, Limits, Lookup, NewTenant, SETTINGS_DEPTH,
     SETTINGS_LIMIT, Settings, Status, Tenant, TenantPatch,
 };
 use tenant_service::store::{Page, StoreError};
@@ -347,7 +347,8 @@ pub(super) async fn a_list_is_ordered_and_paged(bed: &Bed) {
         (10, 0, Some(Status::Active), &["B", "c"][..], 2),
         (10, 0, Some(Status::Suspended), &["a"][..], 1),
     ] {
-        let (page, found) = bed.store.tenants(Page { limit, offset, status }).await.unwrap();
+        let found = bed.store.tenants(Page { limit, offset, status }, &Limits::NONE).await;
+        let (page, found) = found.unwrap();
         let found_ids: Vec<_> = page.iter().map(|tenant| tenant.id.as_str()).collect();
         assert_eq!((&found_ids[..], found), (ids, total));
     }

@@ -1,0 +1,153 @@
+//! Tokens that are limited to tenants and types of credentials.
+
+use serde_json::{Value, json};
+
+use super::{Embedded, limited, mint, seen, tenant, with};
+use crate::harness::Replica;
+
+const SCOPES: [&str; 6] = [
+    "lookup:read",
+    "tenants:read",
+    "tenants:write",
+    "credentials:read",
+    "credentials:reveal",
+    "credentials:write",
+];
+
+/// All that a bearer sees of tenants, whatever they ask.
+async fn everything(replica: &Replica, token: &str) -> String {
+    let mut text = String::new();
+    for (id, phone) in [("red", "1001"), ("blue", "1002")] {
+        for path in [
+            "/api/tenants".to_owned(),
+            format!("/api/tenants/{id}"),
+            format!("/api/tenants/by-phone/{phone}"),
+            format!("/api/tenants/by-integration/i-{id}"),
+            format!("/api/tenants/{id}/credentials?type=whatsapp"),
+            format!("/api/tenants/{id}/credentials/genesys"),
+            format!("/api/tenants/{id}/credentials/meta"),
+            format!("/api/tenants/{id}/genesys/credentials"),
+        ] {
+            for _ in 0..2 {
+                text += &with(replica.get(&path), token).await.text();
+            }
+        }
+    }
+    text
+}
+
+#[tokio::test]
+async fn two_tokens_never_see_each_other_s_tenants() {
+    let Embedded { replica, admin, .. } = &Embedded::start().await;
+    tenant(replica, admin, "red", "1001").await;
+    tenant(replica, admin, "blue", "1002").await;
+    let red = limited(replica, admin, &SCOPES, &["red"]).await;
+    let blue = limited(replica, admin, &SCOPES, &["blue"]).await;
+    // One of them has put all of it into memory.
+    let all = everything(replica, admin).await;
+    assert!(all.contains("of-red") && all.contains("of-blue"));
+    let of_red = everything(replica, &red).await;
+    assert!(of_red.contains("of-red") && !of_red.contains("blue"), "{of_red}");
+    let of_blue = everything(replica, &blue).await;
+    let is_red = ["of-red", "of red", "i-red"].iter().any(|name| of_blue.contains(name));
+    assert!(of_blue.contains("of-blue") && !is_red, "{of_blue}");
+
+    // Whether somebody has asked for a number before does not show either.
+    let of = async |path: &str| seen(&with(replica.get(path), &red).await);
+    let unasked = of("/api/tenants/by-phone/5551").await;
+    assert_eq!(of("/api/tenants/by-phone/1002").await, unasked);
+    assert_eq!(of("/api/tenants/by-phone/5551").await, unasked, "it is in memory now");
+    let known = with(replica.get("/api/tenants/by-phone/1002"), admin).await;
+    let tag = known.header("etag").unwrap();
+    let again = with(replica.get("/api/tenants/by-phone/1002"), &red).header("if-none-match", tag);
+    assert_eq!(seen(&again.await), unasked);
+
+    // A tenant that moves away with its number is not followed.
+    let path = "/api/tenants/by-phone/1001";
+    with(replica.get(path), &red).await.expecting(200);
+    for (id, phone) in [("red", json!(null)), ("blue", json!("1001"))] {
+        let patch = json!({ "phone_number_id": phone });
+        with(replica.patch_json(&format!("/api/tenants/{id}"), &patch), admin).await.expecting(200);
+    }
+    assert_eq!(of(path).await, unasked);
+    with(replica.get(path), &blue).await.expecting(200);
+}
+
+#[tokio::test]
+async fn a_token_of_one_type_sees_no_other() {
+    let Embedded { replica, admin, .. } = &Embedded::start().await;
+    tenant(replica, admin, "red", "1001").await;
+    let body = json!({"name": "n", "scopes": SCOPES, "types": ["whatsapp"]});
+    let token = mint(replica, admin, body).await;
+    for path in ["credentials/whatsapp", "credentials/meta", "credentials?type=whatsapp"] {
+        with(replica.get(&format!("/api/tenants/red/{path}")), &token).await.expecting(200);
+    }
+    for path in ["credentials/genesys", "genesys/credentials", "credentials?type=genesys"] {
+        let of = async |id: &str| {
+            seen(&with(replica.get(&format!("/api/tenants/{id}/{path}")), &token).await)
+        };
+        assert_eq!(of("red").await.0, 404, "{path}");
+        assert_eq!(of("red").await, of("absent").await, "{path}");
+    }
+    let set = |kind: &str| json!({"type": kind, "credentials": {"clientId": "mine"}});
+    let path = "/api/tenants/red/credentials";
+    with(replica.put_json(path, &set("genesys")), &token).await.expecting(404);
+    with(replica.put_json(path, &set("whatsapp")), &token).await.expecting(200);
+    let kept = with(replica.get("/api/tenants/red/credentials/genesys"), admin).await;
+    assert_eq!(kept.expecting(200).json()["clientId"], "c");
+}
+
+/// What a limited administrator hands out is no more than they have.
+#[tokio::test]
+async fn nobody_hands_out_more_than_they_have() {
+    let Embedded { replica, admin, .. } = &Embedded::start().await;
+    let clerk = json!({
+        "name": "clerk", "scopes": ["tokens:admin", "lookup:read"], "tenants": ["red", "blue"],
+        "types": ["whatsapp"],
+    });
+    let clerk = mint(replica, admin, clerk).await;
+    let within = json!({
+        "name": "n", "scopes": ["lookup:read"], "tenants": ["red"], "types": ["whatsapp"],
+    });
+    let changed = |field: &str, value: Value| {
+        let mut body = within.clone();
+        body[field] = value;
+        body
+    };
+    let mine = mint(replica, &clerk, within.clone()).await;
+    for (field, value) in [
+        ("scopes", json!(["lookup:read", "tenants:read"])),
+        ("tenants", json!(["red", "green"])),
+        ("tenants", Value::Null),
+        ("types", json!(["genesys"])),
+        ("types", Value::Null),
+    ] {
+        let body = changed(field, value);
+        let refused = with(replica.post_json("/api/tokens", &body), &clerk).await.expecting(403);
+        assert_eq!(refused.json()["code"], "insufficient_scope", "{body}");
+    }
+    let record = with(replica.get(&format!("/api/tokens/{}", super::id_of(&mine))), admin).await;
+    let by = format!("token:{}", super::id_of(&clerk));
+    assert_eq!(record.expecting(200).json()["created_by"], by);
+
+    // To replace a token is to have its secret: one that may do more is not for them.
+    let scopes = ["tokens:admin", "credentials:reveal"];
+    let body = json!({"name": "n", "scopes": scopes, "tenants": ["red"], "types": ["whatsapp"]});
+    let stronger = mint(replica, admin, body).await;
+    let path = format!("/api/tokens/{}", super::id_of(&stronger));
+    let overlap = json!({"overlap_seconds": 60});
+    let rotate = replica.post_json(&format!("{path}/rotate"), &overlap);
+    with(rotate, &clerk).await.expecting(403);
+    // But it can be taken back.
+    with(replica.delete(&path), &clerk).await.expecting(200);
+    // What is beyond the limits is not there at all.
+    let path = format!("/api/tokens/{}", super::id_of(admin));
+    for answer in [
+        with(replica.get(&path), &clerk).await,
+        with(replica.delete(&path), &clerk).await,
+        with(replica.post_json(&format!("{path}/rotate"), &overlap), &clerk).await,
+    ] {
+        assert_eq!(answer.expecting(404).json()["code"], "token_not_found");
+    }
+    with(replica.get(&path), admin).await.expecting(200);
+}
