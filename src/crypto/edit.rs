@@ -24,10 +24,10 @@ pub struct KeyEntry {
 /// The file of a keyring, for whoever replaces its keys.
 #[derive(Debug, Clone)]
 pub struct KeyringEditor {
-    /// The file as it was named.
-    named: PathBuf,
-    /// Where it is: who renames a link replaces the link.
+    /// As it was named.
     path: PathBuf,
+    /// Where it is: who renames a link replaces the link.
+    real: PathBuf,
     primary: String,
     next: Option<String>,
     keys: Vec<KeyEntry>,
@@ -39,17 +39,16 @@ impl KeyringEditor {
     /// # Errors
     /// See [`Reason`].
     pub fn open(path: &Path) -> Result<Self, KeyringError> {
-        let named_so = path.to_owned();
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let document = document(&real).map_err(|reason| named(path, reason))?;
-        Ok(Self::of(named_so, real, &document))
+        Ok(Self::of(path.to_owned(), real, &document))
     }
 
-    fn of(named: PathBuf, path: PathBuf, document: &Document) -> Self {
+    fn of(path: PathBuf, real: PathBuf, document: &Document) -> Self {
         let entry = |entry: &Entry| KeyEntry { id: entry.id.clone(), created_at: entry.created_at };
         Self {
-            named,
             path,
+            real,
             primary: document.primary.clone(),
             next: document.next.clone(),
             keys: document.keys.iter().map(entry).collect(),
@@ -59,7 +58,7 @@ impl KeyringEditor {
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.named
+        &self.path
     }
 
     /// The id of the key that seals.
@@ -132,20 +131,20 @@ impl KeyringEditor {
         change: impl FnOnce(&mut Document) -> Result<(), Reason>,
     ) -> Result<(), KeyringError> {
         let changed = || {
-            let _locked = locked(&self.path).map_err(Reason::Unwritable)?;
-            let mut document = document(&self.path)?;
+            let _locked = locked(&self.real).map_err(Reason::Unwritable)?;
+            let mut document = document(&self.real)?;
             let before = text_of(&document)?;
             change(&mut document)?;
             let text = text_of(&document)?;
             if text != before {
                 // What can't be read again must not be written.
                 parsed(&text)?;
-                replace(&self.path, &text).map_err(Reason::Unwritable)?;
+                replace(&self.real, &text).map_err(Reason::Unwritable)?;
             }
             Ok(document)
         };
-        let document = changed().map_err(|reason| named(&self.named, reason))?;
-        *self = Self::of(self.named.clone(), self.path.clone(), &document);
+        let document = changed().map_err(|reason| named(&self.path, reason))?;
+        *self = Self::of(self.path.clone(), self.real.clone(), &document);
         Ok(())
     }
 }

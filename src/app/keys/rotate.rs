@@ -62,16 +62,15 @@ impl Rotating<'_> {
         let rewrapped = self.rewrap().await?;
         let rest: Vec<&str> = editor.keys().iter().map(|key| key.id.as_str()).collect();
         let rest: Vec<&str> = rest.into_iter().filter(|id| **id != *primary).collect();
-        let mut told =
-            format!("{rewrapped} rows got the key {primary}, and no row names another.\n");
-        if !rest.is_empty() {
-            told += &format!(
-                "No row needs {} any more: `tenant-service keys retire` takes it out of the keyring.\n\
-                 Backups of the database from before now need it: keep a copy of this keyring with them.\n",
-                rest.join(", "),
-            );
+        let told = format!("{rewrapped} rows got the key {primary}, and no row names another.\n");
+        if rest.is_empty() {
+            return Ok(told);
         }
-        Ok(told)
+        Ok(format!(
+            "{told}No row needs {} any more: `tenant-service keys retire` takes it out of the keyring.\n\
+             Backups of the database from before now need it: keep a copy of this keyring with them.\n",
+            rest.join(", "),
+        ))
     }
 
     /// Reads the file, into the keyring of the store too.

@@ -13,7 +13,7 @@ use crate::harness::keyring::{Row, in_postgres};
 use crate::harness::rotation::{Plan, copy_of, run};
 use crate::harness::{Database, Postgres, Replica, Scratch, eventually, run_cli, spawn_cli_in};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 fn document(file: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
