@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use crate::domain::{CredentialType, Credentials, Lookup, MetaView, Tenant, mask_credentials};
+use crate::domain::{
+    CredentialType, Credentials, FieldNames, Lookup, MetaView, Tenant, mask_credentials,
+};
 
 /// A JSON document and the entity tag of this revision of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +124,8 @@ pub struct CredentialViews {
     pub meta: Option<Bytes>,
     /// The summary, of genesys credentials.
     pub genesys: Option<Bytes>,
+    /// The names of its fields, for the audit trail.
+    pub names: FieldNames,
     /// The credential's own counter.
     pub version: i64,
 }
@@ -143,6 +147,7 @@ impl CredentialViews {
             full: Bytes::from_owner(secret_text(credentials.reveal())?),
             meta: meta.map(|view| secret_text(&view).map(Bytes::from_owner)).transpose()?,
             genesys: genesys.map(|view| serde_json::to_vec(&view).map(exact)).transpose()?,
+            names: FieldNames::of(masked.keys().map(String::as_str)),
             masked: exact(serde_json::to_vec(&masked)?),
             version,
         })
@@ -153,7 +158,9 @@ impl CredentialViews {
     pub fn weight(&self) -> usize {
         const OVERHEAD: usize = 320;
         let optional = |view: &Option<Bytes>| view.as_ref().map_or(0, Bytes::len);
-        let text = self.masked.len() + self.full.len();
+        // A name with its own allocation.
+        let names = self.names.as_slice().iter().map(|name| name.len() + 40).sum::<usize>();
+        let text = self.masked.len() + self.full.len() + names;
         text + optional(&self.meta) + optional(&self.genesys) + OVERHEAD
     }
 }

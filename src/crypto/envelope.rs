@@ -31,6 +31,7 @@ const HEAD_LEN: usize = 1 + NONCE_LEN;
 const FORMAT: u8 = 1;
 /// What else these keys may ever be used for begins with other words.
 const DOMAIN: &str = "tenant-service credential 1";
+const OWN_DOMAIN: &str = "tenant-service own key 1";
 
 /// A key in the clear; zeroed when it is dropped, and without a `Debug`.
 pub struct Key(Zeroizing<[u8; KEY_LEN]>);
@@ -59,7 +60,13 @@ impl Key {
     }
 }
 
-/// Whose value it is: what sealed bytes are bound to.
+/// What sealed bytes are bound to: they open nowhere else.
+pub trait Place {
+    /// What sets this place apart from any other, beginning with what kind of place it is.
+    fn parts(&self) -> Vec<Vec<u8>>;
+}
+
+/// Whose value it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The credential's row: one that was deleted and made anew is another.
@@ -70,6 +77,28 @@ pub struct Subject<'a> {
     pub kind: CredentialType,
     /// The credential's own counter.
     pub version: i64,
+}
+
+impl Place for Subject<'_> {
+    fn parts(&self) -> Vec<Vec<u8>> {
+        vec![
+            DOMAIN.into(),
+            self.credential.into(),
+            self.tenant.as_str().into(),
+            self.kind.as_str().into(),
+            self.version.to_be_bytes().into(),
+        ]
+    }
+}
+
+/// A key of the service's own that lies in the database, by what it is for.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnKey(pub &'static str);
+
+impl Place for OwnKey {
+    fn parts(&self) -> Vec<Vec<u8>> {
+        vec![OWN_DOMAIN.into(), self.0.into()]
+    }
 }
 
 /// A sealed value, as it is stored.
@@ -123,14 +152,14 @@ impl From<Unspecified> for NotSealed {
 /// See [`NotSealed`].
 pub fn seal(
     (key_id, key): (&str, &Key),
-    subject: &Subject<'_>,
+    place: &impl Place,
     value: &[u8],
 ) -> Result<Sealed, NotSealed> {
     let data_key = Key::random()?;
     Ok(Sealed {
-        sealed: encrypt(&AES_256_GCM, &data_key, &of_value(subject), value)?,
+        sealed: encrypt(&AES_256_GCM, &data_key, &of_value(place), value)?,
         key_id: key_id.to_owned(),
-        wrapped_key: encrypt(&AES_256_GCM_SIV, key, &of_key(subject, key_id), data_key.reveal())?,
+        wrapped_key: encrypt(&AES_256_GCM_SIV, key, &of_key(place, key_id), data_key.reveal())?,
     })
 }
 
@@ -140,13 +169,13 @@ pub fn seal(
 /// See [`Unopened`]; not [`Unopened::UnknownKey`].
 pub fn open(
     key: &Key,
-    subject: &Subject<'_>,
+    place: &impl Place,
     sealed: &Sealed,
 ) -> Result<Zeroizing<Vec<u8>>, Unopened> {
-    let aad = of_key(subject, &sealed.key_id);
+    let aad = of_key(place, &sealed.key_id);
     let unwrapped = decrypt(&AES_256_GCM_SIV, key, &aad, &sealed.wrapped_key)?;
     let data_key = Key::of(&unwrapped).ok_or(Unopened::Malformed)?;
-    decrypt(&AES_256_GCM, &data_key, &of_value(subject), &sealed.sealed)
+    decrypt(&AES_256_GCM, &data_key, &of_value(place), &sealed.sealed)
 }
 
 fn encrypt(
@@ -191,31 +220,24 @@ fn decrypt(
 }
 
 /// What the value is bound to.
-fn of_value(subject: &Subject<'_>) -> Vec<u8> {
-    associated("value", subject, "")
+fn of_value(place: &impl Place) -> Vec<u8> {
+    associated("value", place, "")
 }
 
 /// What the wrapped key is bound to.
-fn of_key(subject: &Subject<'_>, key_id: &str) -> Vec<u8> {
-    associated("key", subject, key_id)
+fn of_key(place: &impl Place, key_id: &str) -> Vec<u8> {
+    associated("key", place, key_id)
 }
 
 /// Each part after its length: no two lists of parts give the same bytes.
-fn associated(what: &str, subject: &Subject<'_>, key_id: &str) -> Vec<u8> {
-    let version = subject.version.to_be_bytes();
-    let parts: [&[u8]; 7] = [
-        DOMAIN.as_bytes(),
-        what.as_bytes(),
-        subject.credential.as_bytes(),
-        subject.tenant.as_str().as_bytes(),
-        subject.kind.as_str().as_bytes(),
-        &version,
-        key_id.as_bytes(),
-    ];
+fn associated(what: &str, place: &impl Place, key_id: &str) -> Vec<u8> {
+    let mut parts = place.parts();
+    parts.insert(1, what.into());
+    parts.push(key_id.into());
     let mut bytes = Vec::new();
     for part in parts {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        bytes.extend_from_slice(part);
+        bytes.extend_from_slice(&part);
     }
     bytes
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::envelope::{self, Key, NotSealed, Sealed, Subject, Unopened};
+use super::envelope::{self, Key, NotSealed, Place, Sealed, Unopened};
 
 /// Keys by their ids. One of them, the primary, seals; each of them opens what it has sealed.
 pub struct Keyring {
@@ -36,9 +36,9 @@ impl Keyring {
     ///
     /// # Errors
     /// See [`NotSealed`].
-    pub fn seal(&self, subject: &Subject<'_>, value: &[u8]) -> Result<Sealed, NotSealed> {
+    pub fn seal(&self, place: &impl Place, value: &[u8]) -> Result<Sealed, NotSealed> {
         let (id, key) = &self.keys[0];
-        envelope::seal((id, key), subject, value)
+        envelope::seal((id, key), place, value)
     }
 
     /// Opens a value, by whichever key it was sealed with.
@@ -47,7 +47,7 @@ impl Keyring {
     /// See [`Unopened`].
     pub fn open(
         &self,
-        subject: &Subject<'_>,
+        place: &impl Place,
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, Unopened> {
         // What is no id was put there by somebody else, and belongs in no error.
@@ -57,7 +57,7 @@ impl Keyring {
         let Some((_, key)) = self.keys.iter().find(|(id, _)| *id == sealed.key_id) else {
             return Err(Unopened::UnknownKey { key_id: sealed.key_id.clone() });
         };
-        envelope::open(key, subject, sealed)
+        envelope::open(key, place, sealed)
     }
 }
 

@@ -6,10 +6,12 @@
 //! Architecture Invariant: nothing in here has a `Debug`, a `Display` or an error that shows a key,
 //! a value, or a byte of either.
 
+mod chain;
 pub mod envelope;
 mod file;
 mod keyring;
 
-pub use self::envelope::{NotSealed, Sealed, Subject, Unopened};
+pub use self::chain::{ChainKey, Link, Mark};
+pub use self::envelope::{NotSealed, OwnKey, Place, Sealed, Subject, Unopened};
 pub use self::file::{KeyringError, Reason};
 pub use self::keyring::Keyring;

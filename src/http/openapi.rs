@@ -17,7 +17,7 @@ use utoipa::openapi::{Components, Content, Object, Ref, RefOr, Required};
 use super::auth::Access;
 use super::problem::MEDIA_TYPE;
 use super::router::operations;
-use super::routes::{credentials, docs, genesys, health, lookups, metrics, tenants};
+use super::routes::{audit, credentials, docs, genesys, health, lookups, metrics, tenants};
 use super::schema;
 use crate::domain::Scope;
 
@@ -39,6 +39,7 @@ use crate::domain::Scope;
         tenants::get,
         tenants::patch,
         tenants::delete,
+        audit::list,
         health::health,
         health::livez,
         health::readyz,
@@ -46,11 +47,12 @@ use crate::domain::Scope;
         docs::openapi_json,
         docs::to_index,
     ),
-    components(schemas(schema::Problem)),
+    components(schemas(schema::Problem, schema::Order)),
     tags(
         (name = "Lookups", description = "Whose is this? Answered from memory."),
         (name = "Credentials", description = "With which secret do I act for them? Masked, unless the scope for secrets is there."),
         (name = "Tenants", description = "Organisations with a phone number and a Genesys integration."),
+        (name = "Audit", description = "Who did what."),
         (name = "Operation", description = "For load balancers, orchestrators and Prometheus."),
         (name = "Documentation", description = "What you are reading."),
     ),
@@ -97,7 +99,7 @@ const SHARED: [(&str, &str, &str); 8] = [
     (
         "Unavailable",
         "503",
-        "The database is out of reach: `unavailable`; or as many requests are worked on as may be: `overloaded`",
+        "The database is out of reach: `unavailable`; or the audit trail can't be written: `audit_unavailable`; or as many requests are worked on as may be: `overloaded`",
     ),
     ("Timeout", "504", "No answer in time; a write may or may not have been made: `timeout`"),
 ];

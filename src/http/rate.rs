@@ -6,25 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
-use axum::http::{HeaderMap, HeaderName};
 
-use crate::config::Networks;
+use super::client::Client;
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Half a MiB, however many clients there are. Two that share a slot share a rate; which ones do,
 /// nobody outside can tell.
 const SLOTS: usize = 1 << 16;
 
-/// Whom a request comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Client(IpAddr);
-
-/// A rate for each client, and who a client is.
+/// A rate for each client.
 pub struct RateLimit {
     /// Between two requests of a client that uses its whole rate.
     interval: u64,
     began: Instant,
-    proxies: Networks,
     hasher: RandomState,
     /// Until when each client's requests so far would take at its rate, in nanoseconds since the
     /// beginning.
@@ -32,29 +25,13 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// So many requests a second, and as many at once after a pause. Of whom these proxies speak
-    /// for, they tell the address.
+    /// So many requests a second, and as many at once after a pause.
     #[must_use]
-    pub fn new(per_second: NonZeroU16, proxies: Networks) -> Self {
+    pub fn new(per_second: NonZeroU16) -> Self {
         let interval = 1_000_000_000 / u64::from(per_second.get());
         let slots = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
         let (began, hasher) = (Instant::now(), RandomState::new());
-        Self { interval, began, proxies, hasher, slots }
-    }
-
-    /// Whom a request comes from: the peer, or whom proxies that are trusted say that they speak
-    /// for. Each appends to the list who it was asked by, so it is read from its end; what stands
-    /// before the first address that is not a proxy's, anybody may have written.
-    #[must_use]
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
-        let mut client = peer.to_canonical();
-        let lists = headers.get_all(X_FORWARDED_FOR).iter().rev();
-        let mut told = lists.flat_map(|list| list.as_bytes().rsplit(|byte| *byte == b','));
-        while self.proxies.contain(client) {
-            let Some(next) = told.next().and_then(address) else { break };
-            client = next.to_canonical();
-        }
-        Client(client)
+        Self { interval, began, hasher, slots }
     }
 
     /// Whether a client may ask now; if so, it has.
@@ -71,8 +48,8 @@ impl RateLimit {
         slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, used).is_ok()
     }
 
-    fn slot(&self, Client(address): Client) -> usize {
-        let hash = match address {
+    fn slot(&self, client: Client) -> usize {
+        let hash = match client.address() {
             IpAddr::V4(address) => self.hasher.hash_one(address.to_bits()),
             // Whoever has one address of IPv6 has a network of them.
             IpAddr::V6(address) => self.hasher.hash_one(address.to_bits() >> 64),
@@ -82,60 +59,18 @@ impl RateLimit {
     }
 }
 
-/// An address, with or without a port.
-fn address(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?.trim();
-    let with_port = || text.parse().ok().map(|address: std::net::SocketAddr| address.ip());
-    text.parse().ok().or_else(with_port)
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     fn limit(per_second: u16) -> RateLimit {
-        let proxies = "10.0.0.0/8, ::1".parse().unwrap();
-        RateLimit::new(NonZeroU16::new(per_second).unwrap(), proxies)
-    }
-
-    fn client(peer: &str, told: &[&'static str]) -> String {
-        let mut headers = HeaderMap::new();
-        for list in told {
-            headers.append(X_FORWARDED_FOR, HeaderValue::from_static(list));
-        }
-        limit(1).client(peer.parse().unwrap(), &headers).0.to_string()
-    }
-
-    #[test]
-    fn a_client_is_whom_trusted_proxies_name() {
-        for (peer, told, expected) in [
-            ("1.2.3.4", &[][..], "1.2.3.4"),
-            // It is no proxy, so it may say what it likes.
-            ("1.2.3.4", &["5.6.7.8"], "1.2.3.4"),
-            ("10.0.0.1", &[], "10.0.0.1"),
-            ("10.0.0.1", &["5.6.7.8"], "5.6.7.8"),
-            ("::ffff:10.0.0.1", &["5.6.7.8"], "5.6.7.8"),
-            // What stands before is what the client itself has said.
-            ("10.0.0.1", &["9.9.9.9, 5.6.7.8"], "5.6.7.8"),
-            ("10.0.0.1", &["9.9.9.9", "5.6.7.8"], "5.6.7.8"),
-            ("10.0.0.1", &["9.9.9.9", "5.6.7.8 , 10.0.0.2"], "5.6.7.8"),
-            ("10.0.0.1", &["5.6.7.8:1234"], "5.6.7.8"),
-            ("::1", &["[2001:db8::1]:80"], "2001:db8::1"),
-            // All that is known is the proxy.
-            ("10.0.0.1", &["unknown"], "10.0.0.1"),
-            ("10.0.0.1", &["5.6.7.8, unknown"], "10.0.0.1"),
-            ("10.0.0.1", &[""], "10.0.0.1"),
-        ] {
-            assert_eq!(client(peer, told), expected, "{peer} {told:?}");
-        }
+        RateLimit::new(NonZeroU16::new(per_second).unwrap())
     }
 
     #[test]
     fn a_rate_is_one_second_s_worth_at_once_and_then_that_rate() {
         let limit = limit(10);
-        let (one, other) = (Client([1, 2, 3, 4].into()), Client([1, 2, 3, 5].into()));
+        let (one, other) = (Client::at([1, 2, 3, 4].into()), Client::at([1, 2, 3, 5].into()));
         // They could share a slot, one time in as many as there are.
         let both = limit.slot(one) != limit.slot(other);
         let at = |ms: u64| limit.began + Duration::from_millis(ms);
@@ -156,7 +91,7 @@ mod tests {
     #[test]
     fn a_network_of_ipv6_is_one_client() {
         let limit = limit(1);
-        let slot = |text: &str| limit.slot(Client(text.parse().unwrap()));
+        let slot = |text: &str| limit.slot(Client::at(text.parse().unwrap()));
         assert_eq!(slot("2001:db8::1"), slot("2001:db8::ffff:1"));
     }
 }

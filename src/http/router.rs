@@ -18,7 +18,7 @@ use tower::service_fn;
 use super::auth::{Access, Caller};
 use super::middleware::{Endpoint, Room};
 use super::problem::{Problem, method_not_allowed};
-use super::routes::{credentials, docs, genesys, health, lookups, metrics, tenants};
+use super::routes::{audit, credentials, docs, genesys, health, lookups, metrics, tenants};
 use super::state::Shared;
 use crate::domain::Scope;
 
@@ -67,7 +67,7 @@ impl Operation {
 #[rustfmt::skip] // A table: one line an operation.
 pub fn operations() -> Vec<Operation> {
     use Access::{Needs, Open};
-    use Scope::{CredentialsRead, CredentialsReveal, CredentialsWrite, LookupRead, TenantsRead, TenantsWrite};
+    use Scope::{AuditRead, CredentialsRead, CredentialsReveal, CredentialsWrite, LookupRead, TenantsRead, TenantsWrite};
     vec![
         Operation::new(Method::GET, "/api/tenants/by-phone/{phone_number_id}", Needs(LookupRead), lookups::by_phone),
         Operation::new(Method::GET, "/api/tenants/by-integration/{genesys_integration_id}", Needs(LookupRead), lookups::by_integration),
@@ -83,6 +83,7 @@ pub fn operations() -> Vec<Operation> {
         Operation::new(Method::GET, "/api/tenants/{id}", Needs(TenantsRead), tenants::get),
         Operation::new(Method::PATCH, "/api/tenants/{id}", Needs(TenantsWrite), tenants::patch),
         Operation::new(Method::DELETE, "/api/tenants/{id}", Needs(TenantsWrite), tenants::delete),
+        Operation::new(Method::GET, "/api/audit", Needs(AuditRead), audit::list),
         Operation::new(Method::GET, "/health", Open, health::health),
         Operation::new(Method::GET, "/livez", Open, health::livez),
         Operation::new(Method::GET, "/readyz", Open, health::readyz),
@@ -141,7 +142,8 @@ pub fn endpoint(route: &'static str, access: Access, state: &Shared) -> &'static
         Access::Needs(scope) if scope.is_to_write() => state.limits.write,
         Access::Needs(_) | Access::Open => state.limits.request,
     };
-    let room = Room { places: state.places.clone(), rates: state.rates.clone() };
+    let trail = Some(state.service.trail().clone());
+    let room = Room { places: state.places.clone(), rates: state.rates.clone(), trail };
     Endpoint::leak(route, access, caller, state.names, room, limit)
 }
 
@@ -202,7 +204,7 @@ mod tests {
     #[test]
     fn whatever_shows_or_changes_a_tenant_needs_a_scope() {
         for Operation { method, path, access, .. } in operations() {
-            let open = !path.starts_with(TENANTS);
+            let open = !path.starts_with("/api/");
             assert_eq!(access == Access::Open, open, "{method} {path}");
             let Access::Needs(scope) = access else { continue };
             assert_eq!(scope.is_to_write(), method != Method::GET, "{method} {path}");

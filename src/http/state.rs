@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::auth::Names;
 use super::rate::RateLimit;
+use crate::config::Networks;
 use crate::domain::Scopes;
 use crate::service::Service;
 
@@ -23,6 +24,8 @@ pub struct AppState {
     pub places: Option<Arc<Semaphore>>,
     /// How often a client may ask.
     pub rates: Option<Arc<RateLimit>>,
+    /// The proxies that say whom they speak for.
+    pub proxies: Networks,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// How long things may take.

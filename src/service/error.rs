@@ -14,6 +14,9 @@ pub enum ServiceError {
     /// The database is out of reach: try again.
     #[error("{0}")]
     Unavailable(Arc<str>),
+    /// The audit trail can't be written, so nothing was done or shown: try again.
+    #[error("{0}")]
+    Audit(Arc<str>),
     /// Another tenant has this value already.
     #[error("another tenant has this {0}")]
     Conflict(&'static str),
@@ -33,16 +36,18 @@ impl ServiceError {
             StoreError::Duplicate(field) => Self::Conflict(field),
             StoreError::Invalid(invalid) => Self::Invalid(invalid),
             StoreError::Unavailable(_) => Self::Unavailable(cause(&failure)),
+            StoreError::Audit(_) => Self::Audit(cause(&failure)),
             StoreError::Unexpected(_)
             | StoreError::Corrupt(_)
             | StoreError::Refused { .. }
+            | StoreError::Chain(_)
             | StoreError::NotSealed(_) => Self::Internal(cause(&failure)),
         }
     }
 
     /// Whether it is certain that nothing was written.
     pub(super) const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Conflict(_) | Self::Invalid(_))
+        matches!(self, Self::Conflict(_) | Self::Invalid(_) | Self::Audit(_))
     }
 }
 

@@ -11,6 +11,7 @@ mod load;
 mod resolve;
 mod standing;
 mod tenants;
+mod trail;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,13 +19,16 @@ use std::sync::atomic::AtomicBool;
 use tokio_util::task::TaskTracker;
 
 pub use self::auditor::Auditor;
+pub use self::credentials::Shown;
 pub use self::error::ServiceError;
 pub use self::load::{truth, version};
 pub use self::standing::Readiness;
+pub use self::trail::{ChainTask, Trail, TrailTask};
 use crate::cache::Tiered;
+use crate::domain::{Entry, Outcome};
 use crate::feed::Publisher;
 pub use crate::feed::{Coherence, Wait};
-use crate::store::{Store, StoreResult, Written};
+use crate::store::{AuditPage, AuditQuery, Store, StoreResult, Written};
 
 /// How the service and what it depends on are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,22 +56,24 @@ struct Parts {
     store: Arc<dyn Store>,
     cache: Arc<Tiered>,
     publisher: Publisher,
+    trail: Trail,
     writes: TaskTracker,
     stopping: AtomicBool,
 }
 
 impl Service {
-    /// A service on this store, with this cache. Writes run on `tracker`, to be waited for at the
-    /// end.
+    /// A service on this store, with this cache. What it does is entered into `trail`. Writes run on
+    /// `tracker`, to be waited for at the end.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
         cache: Arc<Tiered>,
         publisher: Publisher,
+        trail: Trail,
         tracker: TaskTracker,
     ) -> Self {
         let stopping = AtomicBool::new(false);
-        Self(Arc::new(Parts { store, cache, publisher, writes: tracker, stopping }))
+        Self(Arc::new(Parts { store, cache, publisher, trail, writes: tracker, stopping }))
     }
 
     /// Asks the database now; Redis is judged by its connection.
@@ -93,10 +99,27 @@ impl Service {
         Ok(self.0.publisher.after_mark(mark).await)
     }
 
-    /// Runs a write to its end, and what follows its commit too, whatever the caller does.
+    /// One page of the audit trail. Always from the database.
+    ///
+    /// # Errors
+    /// As [`Service::tenants`].
+    pub async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, ServiceError> {
+        let page = self.store()?.audit_page(query).await;
+        page.map_err(|failure| ServiceError::of("audit", failure))
+    }
+
+    /// Where what is done is entered.
+    #[must_use]
+    pub fn trail(&self) -> &Trail {
+        &self.0.trail
+    }
+
+    /// Runs a write to its end, and what follows its commit too, whatever the caller does. `entry` is
+    /// what it would be in the audit trail; what was done, the transaction enters itself.
     async fn write<T, W>(
         &self,
         operation: &'static str,
+        entry: Entry,
         wait: Wait,
         write: impl FnOnce(Arc<dyn Store>) -> W + Send + 'static,
     ) -> Result<Option<Acknowledged<T>>, ServiceError>
@@ -112,7 +135,14 @@ impl Service {
             Ok(Some(Acknowledged { value, coherence }))
         });
         let error = match task.await {
-            Ok(Ok(value)) => return Ok(value),
+            Ok(Ok(Some(value))) => {
+                self.0.trail.written();
+                return Ok(Some(value));
+            }
+            Ok(Ok(None)) => {
+                self.0.trail.note(entry.ending(Outcome::NotFound));
+                return Ok(None);
+            }
             Ok(Err(failure)) => ServiceError::of(operation, failure),
             // Where, the panic's own line says.
             Err(_) => ServiceError::Internal(format!("{operation}: panicked").into()),
@@ -120,6 +150,13 @@ impl Service {
         if !error.is_refusal() {
             self.0.publisher.outcome_unknown();
         }
+        let error = match error {
+            ServiceError::Audit(cause) => self.0.trail.failed(cause),
+            error => error,
+        };
+        let refused = matches!(error, ServiceError::Conflict(_) | ServiceError::Invalid(_));
+        let outcome = if refused { Outcome::Refused } else { Outcome::Failed };
+        self.0.trail.note(entry.ending(outcome));
         Err(error)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Acknowledged, Service, ServiceError, Wait};
-use crate::domain::{NewTenant, Tenant, TenantId, TenantPatch};
+use crate::domain::{Action, By, Entry, NewTenant, Tenant, TenantId, TenantPatch};
 use crate::store::{Page, Store};
 
 impl Service {
@@ -24,13 +24,15 @@ impl Service {
     pub async fn create_tenant(
         &self,
         tenant: NewTenant,
+        by: By,
         wait: Wait,
     ) -> Result<Acknowledged<Tenant>, ServiceError> {
+        let entry = Entry::of(by.clone(), Action::TenantCreate).to(&tenant.id);
         let create = move |store: Arc<dyn Store>| async move {
-            store.create_tenant(&tenant).await.map(Some)
+            store.create_tenant(&tenant, &by).await.map(Some)
         };
         let nothing = || ServiceError::Internal("create_tenant: no tenant".into());
-        self.write("create_tenant", wait, create).await?.ok_or_else(nothing)
+        self.write("create_tenant", entry, wait, create).await?.ok_or_else(nothing)
     }
 
     /// Changes a tenant; `None` if there is none.
@@ -41,11 +43,13 @@ impl Service {
         &self,
         id: TenantId,
         patch: TenantPatch,
+        by: By,
         wait: Wait,
     ) -> Result<Option<Acknowledged<Tenant>>, ServiceError> {
+        let entry = Entry::of(by.clone(), Action::TenantUpdate).to(&id);
         let patch =
-            move |store: Arc<dyn Store>| async move { store.patch_tenant(&id, &patch).await };
-        self.write("patch_tenant", wait, patch).await
+            move |store: Arc<dyn Store>| async move { store.patch_tenant(&id, &patch, &by).await };
+        self.write("patch_tenant", entry, wait, patch).await
     }
 
     /// Deletes a tenant and everything of it; `None` if there was none.
@@ -55,9 +59,12 @@ impl Service {
     pub async fn delete_tenant(
         &self,
         id: TenantId,
+        by: By,
         wait: Wait,
     ) -> Result<Option<Acknowledged<()>>, ServiceError> {
-        let delete = move |store: Arc<dyn Store>| async move { store.delete_tenant(&id).await };
-        self.write("delete_tenant", wait, delete).await
+        let entry = Entry::of(by.clone(), Action::TenantDelete).to(&id);
+        let delete =
+            move |store: Arc<dyn Store>| async move { store.delete_tenant(&id, &by).await };
+        self.write("delete_tenant", entry, wait, delete).await
     }
 }

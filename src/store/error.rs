@@ -9,6 +9,7 @@ use std::fmt;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
+use super::audit::Break;
 use crate::crypto::{NotSealed, Unopened};
 use crate::domain::{CredentialType, Invalid, TenantId};
 
@@ -45,6 +46,12 @@ pub enum StoreError {
         #[source]
         why: Refusal,
     },
+    /// The audit trail can't be written, and so nothing was.
+    #[error("the audit trail can't be written")]
+    Audit(#[source] Cause),
+    /// The chain of the audit trail is not as it was left.
+    #[error("the chain of the audit trail is broken")]
+    Chain(#[source] Break),
     /// Nothing was written, for it could not be sealed.
     #[error(transparent)]
     NotSealed(#[from] NotSealed),
@@ -101,6 +108,13 @@ const UNIQUE: [(&str, &str, &str); 3] = [
         "genesys_integration_id",
     ),
 ];
+
+impl StoreError {
+    /// An entry could not be written to the audit trail.
+    pub(super) fn of_audit(error: &sqlx::Error) -> Self {
+        Self::Audit(Cause::from(error))
+    }
+}
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {

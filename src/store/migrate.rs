@@ -10,7 +10,7 @@ use super::{Cause, StoreError};
 
 /// Tables whose names are ours. Found in a database that we have not migrated, somebody else made
 /// them.
-pub(super) const TABLES: [&str; 8] = [
+pub(super) const TABLES: [&str; 10] = [
     "tenants",
     "tenant_credentials",
     "tenant_credential_history",
@@ -19,6 +19,8 @@ pub(super) const TABLES: [&str; 8] = [
     "tenant_changes_horizon",
     "tenant_replicas",
     "tenant_sealing",
+    "tenant_audit",
+    "tenant_audit_chain",
 ];
 
 /// Where applied migrations are recorded: by the library's name for it, so that another program

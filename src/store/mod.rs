@@ -2,10 +2,12 @@
 //!
 //! A look-up returns `Result<Option<T>>`: absence is no error. A write is one transaction that
 //! locks the tenant's row first, and returns the changes that the database's triggers logged for
-//! it, so that the caller can tell them to every replica.
+//! it, so that the caller can tell them to every replica. It writes its row of the audit trail in the same
+//! transaction: neither is there without the other.
 //!
 //! Architecture Invariant: nothing in here knows of a cache, a bus or HTTP.
 
+mod audit;
 mod error;
 mod migrate;
 mod patch;
@@ -20,10 +22,14 @@ use async_trait::async_trait;
 
 use crate::coherence::{Instance, LogHead, LogIdentity, Snapshot};
 use crate::domain::{
-    CacheKey, Change, CredentialType, Credentials, IntegrationId, Lookup, NewTenant, PhoneNumberId,
-    Region, Status, Tenant, TenantId, TenantPatch,
+    By, CacheKey, Change, CredentialType, Credentials, IntegrationId, Lookup, NewTenant,
+    PhoneNumberId, Region, Status, Tenant, TenantId, TenantPatch,
 };
 
+pub use audit::{
+    AuditPage, AuditQuery, AuditRecord, AuditTrail, Break, Chain, Chained, Order, Position,
+    Standing, Walk,
+};
 pub use error::{Cause, Refusal, StoreError, StoreResult};
 pub use migrate::MigrateError;
 pub use postgres::Postgres;
@@ -100,7 +106,7 @@ pub trait Tenants: Send + Sync {
 
     /// Creates a tenant with its credentials, all or nothing. [`StoreError::Duplicate`] names the
     /// field that another one has.
-    async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>>;
+    async fn create_tenant(&self, tenant: &NewTenant, by: &By) -> StoreResult<Written<Tenant>>;
 
     /// Changes a tenant; a patch that changes nothing logs nothing. `None`: there is none.
     /// [`StoreError::Invalid`]: its settings, merged, may not be stored.
@@ -108,10 +114,11 @@ pub trait Tenants: Send + Sync {
         &self,
         id: &TenantId,
         patch: &TenantPatch,
+        by: &By,
     ) -> StoreResult<Option<Written<Tenant>>>;
 
     /// Deletes a tenant and everything of it. `None`: there is none.
-    async fn delete_tenant(&self, id: &TenantId) -> StoreResult<Option<Written<()>>>;
+    async fn delete_tenant(&self, id: &TenantId, by: &By) -> StoreResult<Option<Written<()>>>;
 }
 
 /// The current credentials of one type.
@@ -163,6 +170,7 @@ pub trait CredentialStore: Send + Sync {
         kind: CredentialType,
         credentials: &Credentials,
         link: Option<&GenesysLink>,
+        by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>>;
 }
 
@@ -280,7 +288,7 @@ pub trait Sampling: Send + Sync {
 
 /// All of it.
 #[async_trait]
-pub trait Store: Tenants + CredentialStore + ChangeLog + Replicas + Sampling {
+pub trait Store: Tenants + CredentialStore + AuditTrail + ChangeLog + Replicas + Sampling {
     /// Answers if the database does: for health checks.
     async fn ping(&self) -> StoreResult<()>;
 

@@ -43,6 +43,16 @@ pub const WRITE_BARRIER: &str = "tenant_write_barrier_seconds";
 /// changed or moved (`forged`), are sealed by a key that is not in the keyring (`unknown_key`), or
 /// in no known form (`malformed`).
 pub const SEALING_REFUSED: &str = "tenant_sealing_refused_total";
+/// What was entered into the audit trail, by `outcome`; what was counted together as often as it was
+/// done.
+pub const AUDIT_ENTRIES: &str = "tenant_audit_entries_total";
+/// Entries of the audit trail that could not be written (each is a reveal or a write that was refused, or
+/// a row that is tried again), and rounds in which it could not be chained.
+pub const AUDIT_FAILURES: &str = "tenant_audit_failures_total";
+/// Rows of the audit trail that are not chained yet, up to 100,000.
+pub const AUDIT_UNCHAINED: &str = "tenant_audit_unchained";
+/// The age of the oldest of them.
+pub const AUDIT_UNCHAINED_AGE: &str = "tenant_audit_unchained_seconds";
 /// Time that statements take, by `query`.
 pub const STORE_QUERY: &str = "tenant_store_query_seconds";
 /// Requests by `route` template, `method` and status `class`.
@@ -79,6 +89,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "Seconds from a write's commit until it may be acknowledged."
     );
     describe_counter!(SEALING_REFUSED, "Stored credentials that were refused.");
+    describe_counter!(AUDIT_ENTRIES, "What was entered into the audit trail.");
+    describe_counter!(AUDIT_FAILURES, "Failures to write or to chain the audit trail.");
+    describe_gauge!(AUDIT_UNCHAINED, "Rows of the audit trail that are not chained yet.");
+    describe_gauge!(AUDIT_UNCHAINED_AGE, "Seconds since the oldest of them was written.");
     describe_histogram!(STORE_QUERY, "Seconds a statement took.");
     Ok(handle)
 }

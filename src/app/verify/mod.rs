@@ -7,7 +7,6 @@
 
 mod compare;
 mod probe;
-mod progress;
 mod propagation;
 mod replica;
 mod report;
@@ -20,10 +19,10 @@ use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt};
 
 use self::compare::{Outcome, Seen, Suspect, look_again, look_at};
-use self::progress::Progress;
 use self::propagation::Propagation;
 use self::replica::Replica;
 pub use self::report::{Report, Verdict};
+use super::progress::Progress;
 use crate::app::keyring::existing;
 use crate::coherence::Bound;
 use crate::config::{Database, KeyringFile, Verify};

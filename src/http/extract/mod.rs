@@ -1,6 +1,7 @@
 //! What requests bring: ids in paths, queries, JSON bodies and their fields.
 
 mod body;
+mod by;
 mod fields;
 mod if_none_match;
 pub mod json;
@@ -9,6 +10,7 @@ mod prefer;
 mod query;
 
 pub use body::{BODY_LIMIT, JsonBody, MergePatch};
+pub use by::caller;
 pub use fields::Fields;
 pub use if_none_match::IfNoneMatch;
 pub use json::DEPTH_LIMIT;

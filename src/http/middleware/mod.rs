@@ -27,7 +27,9 @@ use self::meters::Meters;
 use super::auth::{Access, Caller, Names};
 use super::problem::Problem;
 use super::rate::RateLimit;
-use crate::domain::Scope;
+use crate::domain::{Action, Entry, Outcome, Scope};
+use crate::http::extract::caller;
+use crate::service::Trail;
 
 /// The header that carries the request's id, in both directions.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -44,13 +46,16 @@ pub struct Endpoint {
     meters: Meters,
 }
 
-/// How much may be asked for. Nothing sets a limit by itself.
+/// How much may be asked for, and where it is entered who asked for too much. Nothing sets a limit by
+/// itself.
 #[derive(Clone, Default)]
 pub struct Room {
     /// Each request takes one while it is worked on.
     pub places: Option<Arc<Semaphore>>,
     /// How often a client may ask.
     pub rates: Option<Arc<RateLimit>>,
+    /// Who may not do something is entered here.
+    pub trail: Option<Trail>,
 }
 
 impl Endpoint {
@@ -105,7 +110,10 @@ impl Endpoint {
                 self.place().map(|place| (place, handler(request)))
             }
             None => Err(Problem::misdirected()),
-            Some(problem) => Err(problem.clone()),
+            Some(problem) => {
+                self.note_denial(&request, &id);
+                Err(problem.clone())
+            }
         };
         let mut pending = Pending { endpoint: self, method, began, id, is_answered: false };
         async move {
@@ -137,6 +145,14 @@ impl Endpoint {
         let (id, method) = (RequestId::of(request.headers()), request.method().clone());
         let mut pending = Pending { endpoint: self, method, began, id, is_answered: false };
         Some(pending.complete(response))
+    }
+
+    /// Enters that a caller was refused. Nobody waits for that.
+    fn note_denial<B>(&self, request: &http::Request<B>, id: &RequestId) {
+        if let (Some(trail), Access::Needs(scope)) = (&self.room.trail, self.access) {
+            let by = caller(request.extensions(), id);
+            trail.note(Entry::of(by, Action::Access(scope)).ending(Outcome::Denied));
+        }
     }
 
     /// Whether the client may ask now; where there is no limit it always may.
@@ -282,7 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_there_is_no_place_for_is_refused_but_for_probes() {
-        let room = Room { places: Some(Arc::new(Semaphore::new(1))), rates: None };
+        let room = Room { places: Some(Arc::new(Semaphore::new(1))), rates: None, trail: None };
         let (caller, limit) = (Caller::anonymous(Scopes::ALL), Duration::from_secs(5));
         let of = |access| Endpoint::leak("/t", access, caller, Names::Any, room.clone(), limit);
         let busy = of(Access::Needs(Scope::TenantsRead));

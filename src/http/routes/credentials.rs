@@ -1,26 +1,26 @@
 //! With which secret do I act for them? Masked by default; in full with a scope of its own, and
-//! never without a line in the audit log.
+//! never before that is in the audit trail.
 //!
 //! Errors: 400 for a tenant id, a type or an object that is none; 404 where the tenant is absent
 //! or suspended or has no such credentials (which of these, nobody is told); 422 for a mask that is
 //! sent as if it were a secret.
+
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
-use tracing::info;
 
-use crate::cache::CredentialViews;
-use crate::domain::{CredentialType, Credentials, Invalid, TenantId};
+use crate::cache::{CredentialViews, Found};
+use crate::domain::{By, CredentialType, Credentials, Invalid, TenantId};
 use crate::http::extract::{Fields, JsonBody, Query, Segment, Segments};
-use crate::http::middleware::RequestId;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
-use crate::service::{Acknowledged, Wait};
+use crate::service::{Acknowledged, Shown, Wait};
 use crate::store::CredentialsSet;
 
 /// A tenant's credentials, masked
@@ -75,9 +75,10 @@ pub async fn masked(
 pub async fn full(
     State(state): State<Shared>,
     Segments(id, kind): Segments<TenantId, CredentialType>,
-    request_id: RequestId,
+    by: By,
 ) -> Result<Reply, Problem> {
-    reveal(&state, id, kind, &request_id, |views| Some(views.full.clone())).await
+    let views = state.service.reveal(id, kind, Shown::Full, by).await?;
+    Ok(secret(views, kind, |views| Some(views.full.clone())))
 }
 
 /// A tenant's WhatsApp credentials, with their secrets, under Meta's names
@@ -97,9 +98,11 @@ pub async fn full(
 pub async fn meta(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
-    request_id: RequestId,
+    by: By,
 ) -> Result<Reply, Problem> {
-    reveal(&state, id, CredentialType::Whatsapp, &request_id, |views| views.meta.clone()).await
+    let kind = CredentialType::Whatsapp;
+    let views = state.service.reveal(id, kind, Shown::Meta, by).await?;
+    Ok(secret(views, kind, |views| views.meta.clone()))
 }
 
 /// Set a tenant's credentials
@@ -121,10 +124,11 @@ pub async fn meta(
 pub async fn set(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    by: By,
     wait: Wait,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let Acknowledged { value: set, coherence } = write(&state, id, body, wait).await?;
+    let Acknowledged { value: set, coherence } = write(&state, id, body, by, wait).await?;
     let answer = json!({"message": "Credentials updated successfully", "version": set.version});
     Ok(reply::acknowledged(Json(answer), coherence))
 }
@@ -148,44 +152,36 @@ pub async fn set(
 pub async fn store(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    by: By,
     wait: Wait,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let Acknowledged { value: set, coherence } = write(&state, id, body, wait).await?;
+    let Acknowledged { value: set, coherence } = write(&state, id, body, by, wait).await?;
     let answer = json!({"success": true, "credentialId": set.id, "version": set.version});
     Ok(reply::acknowledged(Json(answer), coherence))
 }
 
-/// Answers with secrets, and says so in the audit log.
-async fn reveal(
-    state: &Shared,
-    id: TenantId,
+/// The answer with secrets, once it may be given.
+fn secret(
+    found: Found<Arc<CredentialViews>>,
     kind: CredentialType,
-    request_id: &RequestId,
     view: impl FnOnce(&CredentialViews) -> Option<Bytes>,
-) -> Result<Reply, Problem> {
-    let found = state.service.credentials(id.clone(), kind).await?;
-    let Some(body) = found.value.as_deref().and_then(view) else {
-        return Ok(reply::absent(Problem::credentials_not_found(kind), found.via));
-    };
-    info!(
-        target: "tenant_service::audit",
-        tenant_id = id.as_str(),
-        "type" = kind.as_str(),
-        request_id = request_id.as_str(),
-        "credentials revealed"
-    );
-    Ok(reply::secret(body, found.via))
+) -> Reply {
+    match found.value.as_deref().and_then(view) {
+        Some(body) => reply::secret(body, found.via),
+        None => reply::absent(Problem::credentials_not_found(kind), found.via),
+    }
 }
 
 async fn write(
     state: &Shared,
     id: TenantId,
     body: Value,
+    by: By,
     wait: Wait,
 ) -> Result<Acknowledged<CredentialsSet>, Problem> {
     let (kind, credentials) = credentials_of(body)?;
-    let set = state.service.set_credentials(id, kind, credentials, None, wait).await?;
+    let set = state.service.set_credentials(id, kind, credentials, None, by, wait).await?;
     set.ok_or_else(Problem::tenant_not_found)
 }
 

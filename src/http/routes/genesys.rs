@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use crate::domain::{CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId};
+use crate::domain::{By, CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId};
 use crate::http::extract::{Fields, JsonBody, Segment};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -41,13 +41,14 @@ const FIELDS: [&str; 5] = ["clientId", "clientSecret", "region", "integrationId"
 pub async fn set(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    by: By,
     wait: Wait,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let (credentials, link) = credentials_of(body)?;
     let region = link.region.domain();
     let kind = CredentialType::Genesys;
-    let set = state.service.set_credentials(id, kind, credentials, Some(link), wait).await?;
+    let set = state.service.set_credentials(id, kind, credentials, Some(link), by, wait).await?;
     let Acknowledged { value, coherence } = set.ok_or_else(Problem::tenant_not_found)?;
     let answer = json!({
         "message": "Genesys credentials updated successfully",

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::lookups::answer;
 use crate::cache::TenantBody;
-use crate::domain::{Edit, NewTenant, Settings, Status, Tenant, TenantId, TenantPatch};
+use crate::domain::{By, Edit, NewTenant, Settings, Status, Tenant, TenantId, TenantPatch};
 use crate::http::extract::{Fields, IfNoneMatch, JsonBody, MergePatch, Query, Segment, number};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
@@ -61,11 +61,12 @@ const FIELDS: [&str; 9] = [
 )]
 pub async fn create(
     State(state): State<Shared>,
+    by: By,
     wait: Wait,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let tenant = new_tenant(body, || TenantId::from_random(fastrand::u64(..)))?;
-    let Acknowledged { value, coherence } = state.service.create_tenant(tenant, wait).await?;
+    let Acknowledged { value, coherence } = state.service.create_tenant(tenant, by, wait).await?;
     let location = format!("/api/tenants/{}", value.id);
     let answer = (StatusCode::CREATED, [(LOCATION, location)], shown(&value));
     Ok(reply::acknowledged(answer, coherence))
@@ -147,11 +148,12 @@ pub async fn list(State(state): State<Shared>, query: Query) -> Result<Response,
 pub async fn patch(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    by: By,
     wait: Wait,
     MergePatch(body): MergePatch,
 ) -> Result<Response, Problem> {
     let patch = patch_of(body)?;
-    let patched = state.service.patch_tenant(id, patch, wait).await?;
+    let patched = state.service.patch_tenant(id, patch, by, wait).await?;
     let Acknowledged { value, coherence } = patched.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(shown(&value), coherence))
 }
@@ -174,9 +176,10 @@ pub async fn patch(
 pub async fn delete(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
+    by: By,
     wait: Wait,
 ) -> Result<Response, Problem> {
-    let deleted = state.service.delete_tenant(id, wait).await?;
+    let deleted = state.service.delete_tenant(id, by, wait).await?;
     let Acknowledged { coherence, .. } = deleted.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(StatusCode::NO_CONTENT, coherence))
 }

@@ -4,11 +4,13 @@ use async_trait::async_trait;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::audit::record;
 use super::changes::logged_here;
 use super::tenants::{locked_owner, owner, set_link};
 use super::{Postgres, bounded};
 use crate::crypto::{Keyring, Sealed, Subject};
-use crate::domain::{CredentialType, Credentials, TenantId};
+use crate::domain::{By, CredentialType, Credentials, TenantId};
+use crate::store::audit::credentials_set;
 use crate::store::seal::{CredentialsRow, sealed};
 use crate::store::{
     CredentialStore, CredentialsSet, GenesysLink, StoreResult, StoredCredentials, Written,
@@ -61,9 +63,10 @@ impl CredentialStore for Postgres {
         kind: CredentialType,
         credentials: &Credentials,
         link: Option<&GenesysLink>,
+        by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
         let mut lease = self.lease().await?;
-        let done = set(&mut lease, &self.keyring, tenant, kind, credentials, link);
+        let done = set(&mut lease, &self.keyring, tenant, (kind, credentials), link, by);
         let done = bounded("set_credentials", done).await;
         lease.settle(done)
     }
@@ -87,9 +90,9 @@ async fn set(
     connection: &mut PgConnection,
     keyring: &Keyring,
     id: &TenantId,
-    kind: CredentialType,
-    credentials: &Credentials,
+    (kind, credentials): (CredentialType, &Credentials),
     link: Option<&GenesysLink>,
+    by: &By,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
     let mut transaction = connection.begin().await?;
     if locked_owner(&mut transaction, id).await?.is_none() {
@@ -99,6 +102,8 @@ async fn set(
         set_link(&mut transaction, id, link).await?;
     }
     let (credential, version) = put(&mut transaction, keyring, id, kind, credentials).await?;
+    let entry = credentials_set(id, kind, credentials, version, by);
+    record(&mut transaction, &entry).await?;
     let changes = logged_here(&mut transaction).await?;
     let tenant = owner(&mut transaction, id).await?;
     transaction.commit().await?;

@@ -15,14 +15,16 @@ use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, FromRow, PgConnection};
 
+use super::audit::record;
 use super::changes::{current_xid, logged_here};
 use super::credentials::put;
 use super::{Postgres, bounded};
 use crate::crypto::Keyring;
 use crate::domain::{
-    Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant,
+    By, Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant,
     TenantId, TenantPatch,
 };
+use crate::store::audit::{changed, created, credentials_set, deleted};
 use crate::store::patch::patched;
 use crate::store::row::{GONE, LookupRow, TenantRow, number, readable};
 use crate::store::{GenesysLink, Page, StoreError, StoreResult, Tenants, Written};
@@ -111,9 +113,9 @@ impl Tenants for Postgres {
         lease.settle(listed)
     }
 
-    async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>> {
+    async fn create_tenant(&self, tenant: &NewTenant, by: &By) -> StoreResult<Written<Tenant>> {
         let mut lease = self.lease().await?;
-        let created = bounded("create_tenant", create(&mut lease, &self.keyring, tenant)).await;
+        let created = bounded("create_tenant", create(&mut lease, &self.keyring, tenant, by)).await;
         lease.settle(created)
     }
 
@@ -121,15 +123,16 @@ impl Tenants for Postgres {
         &self,
         id: &TenantId,
         patch: &TenantPatch,
+        by: &By,
     ) -> StoreResult<Option<Written<Tenant>>> {
         let mut lease = self.lease().await?;
-        let done = bounded("patch_tenant", apply(&mut lease, id, patch)).await;
+        let done = bounded("patch_tenant", apply(&mut lease, id, patch, by)).await;
         lease.settle(done)
     }
 
-    async fn delete_tenant(&self, id: &TenantId) -> StoreResult<Option<Written<()>>> {
+    async fn delete_tenant(&self, id: &TenantId, by: &By) -> StoreResult<Option<Written<()>>> {
         let mut lease = self.lease().await?;
-        let deleted = bounded("delete_tenant", delete(&mut lease, id)).await;
+        let deleted = bounded("delete_tenant", delete(&mut lease, id, by)).await;
         lease.settle(deleted)
     }
 }
@@ -224,6 +227,7 @@ async fn create(
     connection: &mut PgConnection,
     keyring: &Keyring,
     tenant: &NewTenant,
+    by: &By,
 ) -> StoreResult<Written<Tenant>> {
     let mut transaction = connection.begin().await?;
     let (phone, integration) = (&tenant.phone_number_id, &tenant.genesys_integration_id);
@@ -241,8 +245,11 @@ async fn create(
         .bind(Value::Object(tenant.settings.as_object().clone()).to_string())
         .execute(&mut *transaction)
         .await?;
+    record(&mut transaction, &created(tenant, by)).await?;
     for (kind, credentials) in &tenant.credentials {
-        put(&mut transaction, keyring, &tenant.id, *kind, credentials).await?;
+        let (_, version) = put(&mut transaction, keyring, &tenant.id, *kind, credentials).await?;
+        let entry = credentials_set(&tenant.id, *kind, credentials, version, by);
+        record(&mut transaction, &entry).await?;
     }
     let changes = logged_here(&mut transaction).await?;
     let value = current(&mut transaction, &tenant.id).await?;
@@ -254,6 +261,7 @@ async fn apply(
     connection: &mut PgConnection,
     id: &TenantId,
     patch: &TenantPatch,
+    by: &By,
 ) -> StoreResult<Option<Written<Tenant>>> {
     let mut transaction = connection.begin().await?;
     let before = tenant(&mut transaction, LOCKED, id.as_str()).await?;
@@ -264,6 +272,7 @@ async fn apply(
         return Ok(Some(Written::unchanged(before, xid)));
     }
     replace(&mut transaction, &after).await?;
+    record(&mut transaction, &changed(&before, &after, by)).await?;
     let changes = logged_here(&mut transaction).await?;
     let value = current(&mut transaction, id).await?;
     transaction.commit().await?;
@@ -306,7 +315,11 @@ async fn replace(connection: &mut PgConnection, tenant: &Tenant) -> StoreResult<
     Ok(())
 }
 
-async fn delete(connection: &mut PgConnection, id: &TenantId) -> StoreResult<Option<Written<()>>> {
+async fn delete(
+    connection: &mut PgConnection,
+    id: &TenantId,
+    by: &By,
+) -> StoreResult<Option<Written<()>>> {
     let mut transaction = connection.begin().await?;
     // The lock that the deletion needs, at once: to raise a weaker one could meet another's.
     let found =
@@ -315,6 +328,7 @@ async fn delete(connection: &mut PgConnection, id: &TenantId) -> StoreResult<Opt
         return Ok(None);
     }
     sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
+    record(&mut transaction, &deleted(id, by)).await?;
     let changes = logged_here(&mut transaction).await?;
     transaction.commit().await?;
     Ok(Some(Written::logged((), changes)))

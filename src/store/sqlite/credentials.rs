@@ -4,11 +4,13 @@ use async_trait::async_trait;
 use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
+use super::audit::record;
 use super::changes::{last_number, logged_after};
 use super::tenants::{owner, set_link};
 use super::{BEGIN, Sqlite};
 use crate::crypto::{Keyring, Sealed, Subject};
-use crate::domain::{CredentialType, Credentials, TenantId};
+use crate::domain::{By, CredentialType, Credentials, TenantId};
+use crate::store::audit::credentials_set;
 use crate::store::row::GONE;
 use crate::store::seal::{CredentialsRow, sealed};
 use crate::store::{
@@ -58,9 +60,10 @@ impl CredentialStore for Sqlite {
         kind: CredentialType,
         credentials: &Credentials,
         link: Option<&GenesysLink>,
+        by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
         let mut connection = self.writer.acquire().await?;
-        let done = set(&mut connection, &self.keyring, tenant, kind, credentials, link);
+        let done = set(&mut connection, &self.keyring, tenant, (kind, credentials), link, by);
         timed_query("set_credentials", done).await
     }
 }
@@ -83,9 +86,9 @@ async fn set(
     connection: &mut SqliteConnection,
     keyring: &Keyring,
     id: &TenantId,
-    kind: CredentialType,
-    credentials: &Credentials,
+    (kind, credentials): (CredentialType, &Credentials),
     link: Option<&GenesysLink>,
+    by: &By,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     if owner(&mut transaction, id).await?.is_none() {
@@ -96,6 +99,8 @@ async fn set(
         set_link(&mut transaction, id, link).await?;
     }
     let (credential, version) = put(&mut transaction, keyring, id, kind, credentials).await?;
+    let entry = credentials_set(id, kind, credentials, version, by);
+    record(&mut transaction, &entry).await?;
     let changes = logged_after(&mut transaction, before).await?;
     let tenant = owner(&mut transaction, id).await?.ok_or(GONE)?;
     transaction.commit().await?;

@@ -5,14 +5,16 @@ use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, FromRow, SqliteConnection, SqlitePool};
 
+use super::audit::record;
 use super::changes::{last_number, logged_after};
 use super::credentials::put;
 use super::{BEGIN, Sqlite};
 use crate::crypto::Keyring;
 use crate::domain::{
-    Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant,
+    By, Email, IntegrationId, Lookup, NewTenant, PhoneNumberId, Region, ShortText, Status, Tenant,
     TenantId, TenantPatch,
 };
+use crate::store::audit::{changed, created, credentials_set, deleted};
 use crate::store::patch::patched;
 use crate::store::row::{GONE, LookupRow, TenantRow, number, readable};
 use crate::store::{GenesysLink, Page, StoreError, StoreResult, Tenants, Written};
@@ -83,23 +85,24 @@ impl Tenants for Sqlite {
         timed_query("tenants", list(&mut connection, page)).await
     }
 
-    async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>> {
+    async fn create_tenant(&self, tenant: &NewTenant, by: &By) -> StoreResult<Written<Tenant>> {
         let mut connection = self.writer.acquire().await?;
-        timed_query("create_tenant", create(&mut connection, &self.keyring, tenant)).await
+        timed_query("create_tenant", create(&mut connection, &self.keyring, tenant, by)).await
     }
 
     async fn patch_tenant(
         &self,
         id: &TenantId,
         patch: &TenantPatch,
+        by: &By,
     ) -> StoreResult<Option<Written<Tenant>>> {
         let mut connection = self.writer.acquire().await?;
-        timed_query("patch_tenant", apply(&mut connection, id, patch)).await
+        timed_query("patch_tenant", apply(&mut connection, id, patch, by)).await
     }
 
-    async fn delete_tenant(&self, id: &TenantId) -> StoreResult<Option<Written<()>>> {
+    async fn delete_tenant(&self, id: &TenantId, by: &By) -> StoreResult<Option<Written<()>>> {
         let mut connection = self.writer.acquire().await?;
-        timed_query("delete_tenant", delete(&mut connection, id)).await
+        timed_query("delete_tenant", delete(&mut connection, id, by)).await
     }
 }
 
@@ -161,6 +164,7 @@ async fn create(
     connection: &mut SqliteConnection,
     keyring: &Keyring,
     tenant: &NewTenant,
+    by: &By,
 ) -> StoreResult<Written<Tenant>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let before = last_number(&mut transaction).await?;
@@ -177,8 +181,11 @@ async fn create(
         .bind(Value::Object(tenant.settings.as_object().clone()).to_string())
         .execute(&mut *transaction)
         .await?;
+    record(&mut transaction, &created(tenant, by)).await?;
     for (kind, credentials) in &tenant.credentials {
-        put(&mut transaction, keyring, &tenant.id, *kind, credentials).await?;
+        let (_, version) = put(&mut transaction, keyring, &tenant.id, *kind, credentials).await?;
+        let entry = credentials_set(&tenant.id, *kind, credentials, version, by);
+        record(&mut transaction, &entry).await?;
     }
     let changes = logged_after(&mut transaction, before).await?;
     let value = current(&mut transaction, &tenant.id).await?;
@@ -190,6 +197,7 @@ async fn apply(
     connection: &mut SqliteConnection,
     id: &TenantId,
     patch: &TenantPatch,
+    by: &By,
 ) -> StoreResult<Option<Written<Tenant>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let Some(before) = by_id(&mut transaction, id).await? else { return Ok(None) };
@@ -199,6 +207,7 @@ async fn apply(
         return Ok(Some(Written::unchanged(before, last.unsigned_abs())));
     }
     replace(&mut transaction, &after).await?;
+    record(&mut transaction, &changed(&before, &after, by)).await?;
     let changes = logged_after(&mut transaction, last).await?;
     let value = current(&mut transaction, id).await?;
     transaction.commit().await?;
@@ -241,13 +250,15 @@ async fn replace(connection: &mut SqliteConnection, tenant: &Tenant) -> StoreRes
 async fn delete(
     connection: &mut SqliteConnection,
     id: &TenantId,
+    by: &By,
 ) -> StoreResult<Option<Written<()>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let before = last_number(&mut transaction).await?;
-    let deleted = sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
-    if deleted.rows_affected() == 0 {
+    let done = sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
+    if done.rows_affected() == 0 {
         return Ok(None);
     }
+    record(&mut transaction, &deleted(id, by)).await?;
     let changes = logged_after(&mut transaction, before).await?;
     transaction.commit().await?;
     Ok(Some(Written::logged((), changes)))

@@ -6,7 +6,7 @@ use tenant_service::domain::{CredentialType, Credentials, Edit, TenantPatch, kee
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
-use super::bed::{Bed, tenant_id};
+use super::bed::{Bed, by, tenant_id};
 
 /// Any number as JSON spells it, if it is one that is accepted.
 fn number() -> impl Strategy<Value = String> {
@@ -59,12 +59,12 @@ pub(super) async fn a_number_keeps_its_digits(bed: &Bed) {
             (0..).zip(numbers).map(|(n, text)| format!("\"n{n}\": {text}")).collect();
         let object: Value = serde_json::from_str(&format!("{{{}}}", fields.join(", "))).unwrap();
         let credentials = Credentials::new(genesys, object.clone()).unwrap();
-        bed.store.set_credentials(&id, genesys, &credentials, None).await.unwrap().unwrap();
+        bed.store.set_credentials(&id, genesys, &credentials, None, &by()).await.unwrap().unwrap();
         let found = bed.store.credentials(&id, genesys).await.unwrap().unwrap();
 
         let settings = Edit::Set(object.as_object().unwrap().clone());
         let patch = TenantPatch { settings, ..TenantPatch::default() };
-        bed.store.patch_tenant(&id, &patch).await.unwrap().unwrap();
+        bed.store.patch_tenant(&id, &patch, &by()).await.unwrap().unwrap();
         let tenant = bed.store.tenant(&id).await.unwrap().unwrap();
         [found.credentials.reveal().clone(), tenant.settings]
     };
