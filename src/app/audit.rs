@@ -238,7 +238,6 @@ impl Inspection<'_> {
         let Some(kept) = self.kept else { return };
         report.kept_found = self.kept_found;
         match self.kept_found {
-            Some(true) => {}
             Some(false) => {
                 report.broken = Some(format!(
                     "row {} is another one than the head that was kept: the chain was made anew",
@@ -257,7 +256,7 @@ impl Inspection<'_> {
                     report.holds_up_to, kept.number
                 ));
             }
-            None => {}
+            Some(true) | None => {}
         }
     }
 }

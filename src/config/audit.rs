@@ -1,7 +1,5 @@
 //! How long the audit trail is kept.
 
-#![expect(clippy::doc_markdown, reason = "the text of --help, shown as it is written")]
-
 use std::time::Duration;
 
 use super::Mistakes;

@@ -435,7 +435,7 @@ pub struct Ready {
         "address": "10.0.0.7",
         "request_id": "4f1c9a7e2b5d8036"
     }],
-    "next": "n812",
+    "next": "812",
     "more": true
 }))]
 pub struct Audit {

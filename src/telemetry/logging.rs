@@ -1,14 +1,15 @@
 //! Logs: one event a line, on standard output.
 //!
 //! Never logged: a credential, a token, a body, a query string, a header's value, a password.
-//! Ids of tenants appear in audit lines alone.
+//! Nor who was shown or did what: that is in the audit trail.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-const AUDIT: &str = "tenant_service::audit=info";
+/// What is said of the audit trail.
+pub const AUDIT: &str = "tenant_service::audit";
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +25,9 @@ pub enum Style {
 /// # Errors
 /// The filter can't be parsed.
 pub fn install(style: Style, filter: &str) -> Result<(), ParseError> {
-    // Whatever else is left out, it is on record who was shown a secret.
-    let filter = EnvFilter::builder().parse(filter)?.add_directive(AUDIT.parse()?);
+    // Whatever else is left out, it is on record where the chain of the audit trail ends.
+    let audit = format!("{AUDIT}=info").parse()?;
+    let filter = EnvFilter::builder().parse(filter)?.add_directive(audit);
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
     match style {
         Style::Pretty => {

@@ -78,7 +78,7 @@ pub async fn full(
     by: By,
 ) -> Result<Reply, Problem> {
     let views = state.service.reveal(id, kind, Shown::Full, by).await?;
-    Ok(secret(views, kind, |views| Some(views.full.clone())))
+    Ok(secret(&views, kind, |views| Some(views.full.clone())))
 }
 
 /// A tenant's WhatsApp credentials, with their secrets, under Meta's names
@@ -102,7 +102,7 @@ pub async fn meta(
 ) -> Result<Reply, Problem> {
     let kind = CredentialType::Whatsapp;
     let views = state.service.reveal(id, kind, Shown::Meta, by).await?;
-    Ok(secret(views, kind, |views| views.meta.clone()))
+    Ok(secret(&views, kind, |views| views.meta.clone()))
 }
 
 /// Set a tenant's credentials
@@ -163,7 +163,7 @@ pub async fn store(
 
 /// The answer with secrets, once it may be given.
 fn secret(
-    found: Found<Arc<CredentialViews>>,
+    found: &Found<Arc<CredentialViews>>,
     kind: CredentialType,
     view: impl FnOnce(&CredentialViews) -> Option<Bytes>,
 ) -> Reply {

@@ -56,7 +56,11 @@ impl ChainTask {
                     // Once an outage, not once a look.
                     if !std::mem::replace(&mut memory.is_failing, true) {
                         let error = logging::chain(&error);
-                        tracing::error!(error, "the audit trail is not chained");
+                        tracing::error!(
+                            target: logging::AUDIT,
+                            error,
+                            "the audit trail is not chained"
+                        );
                     }
                 }
             }
@@ -134,7 +138,12 @@ impl Memory {
         if is_due && let Some(link) = Link::stored(&head.hash) {
             self.told = Some((Instant::now(), head.number));
             let (number, hash) = (head.number, link.to_string());
-            tracing::info!(number, hash, "the audit trail is chained up to here");
+            tracing::info!(
+                target: logging::AUDIT,
+                number,
+                hash,
+                "the audit trail is chained up to here"
+            );
         }
     }
 }

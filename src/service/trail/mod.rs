@@ -192,7 +192,9 @@ async fn write_notes(store: &dyn Store, trail: &Trail, is_last: bool) -> StoreRe
         let written = write(store, trail, entries).await;
         if written.is_err() {
             let mut notes = trail.notes();
-            left.iter().for_each(|entry| notes.put_back(entry.clone()));
+            for entry in left {
+                notes.put_back(entry.clone());
+            }
             return written;
         }
         left = rest;
@@ -204,7 +206,9 @@ async fn write(store: &dyn Store, trail: &Trail, entries: &[Entry]) -> StoreResu
     let written = store.append(entries).await;
     match &written {
         Ok(()) => {
-            entries.iter().for_each(|entry| trail.0.meters.written(entry.outcome, entry.times));
+            for entry in entries {
+                trail.0.meters.written(entry.outcome, entry.times);
+            }
         }
         Err(_) => trail.0.meters.failures.increment(1),
     }

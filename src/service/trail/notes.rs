@@ -157,7 +157,9 @@ mod tests {
         notes.add(denied("1.2.3.4"));
         let due = notes.take_due(begin, false);
         notes.add(denied("1.2.3.4"));
-        due.into_iter().for_each(|entry| notes.put_back(entry));
+        for entry in due {
+            notes.put_back(entry);
+        }
         assert_eq!(times(&notes.take_due(begin, false)), [3]);
     }
 

@@ -187,7 +187,10 @@ pub trait AuditTrail: Send + Sync {
     /// How the trail stands.
     async fn audit_standing(&self) -> StoreResult<Standing>;
 
-    /// A walk along the chain from its anchor, or why there can be none.
+    /// A walk along the chain, from its anchor on.
+    ///
+    /// # Errors
+    /// The keyring does not open its key, or the anchor is not signed.
     fn walk(&self, chain: &Chain) -> Result<Walk, Break>;
 
     /// A batch of rows from behind this number on, in the order of the chain.

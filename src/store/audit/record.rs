@@ -73,7 +73,9 @@ impl AuditRecord {
         match self.field_names() {
             Some(names) => {
                 part(Some(&(names.len() as u64).to_be_bytes()));
-                names.iter().for_each(|name| part(Some(name.as_bytes())));
+                for name in &names {
+                    part(Some(name.as_bytes()));
+                }
             }
             // Written by hand. It is chained as it stands, or it would keep all after it from being.
             None => {

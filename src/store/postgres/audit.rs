@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::{Postgres, bounded};
 use crate::crypto::{Keyring, Mark};
-use crate::domain::Entry;
+use crate::domain::{CredentialType, Entry, TenantId};
 use crate::store::audit::{BATCH, ChainRow, LookedAtRow, MOST_COUNTED, StandingRow, page};
 use crate::store::{
     AuditPage, AuditQuery, AuditRecord, AuditTrail, Break, Chain, Chained, Order, Position,
@@ -176,8 +176,8 @@ async fn append(connection: &mut PgConnection, entries: &[Entry]) -> StoreResult
         .bind(column(entries, |entry| entry.by.actor.kind()))
         .bind(column(entries, |entry| entry.by.actor.id()))
         .bind(column(entries, |entry| entry.action.as_str()))
-        .bind(column(entries, |entry| entry.tenant.as_ref().map(|tenant| tenant.as_str())))
-        .bind(column(entries, |entry| entry.kind.map(|kind| kind.as_str())))
+        .bind(column(entries, |entry| entry.tenant.as_ref().map(TenantId::as_str)))
+        .bind(column(entries, |entry| entry.kind.map(CredentialType::as_str)))
         .bind(column(entries, |entry| entry.version))
         .bind(column(entries, names))
         .bind(column(entries, |entry| entry.outcome.as_str()))

@@ -47,8 +47,8 @@ async fn who_did_what_is_in_the_trail_and_no_value() {
         assert!(answer.text().contains(MARKER));
         replica.get("/api/tenants/t1/credentials/meta").await.expecting(200);
         replica.get("/api/tenants/nobody/credentials/genesys").await.expecting(404);
-        let patch = json!({"name": MARKER});
-        replica.patch_json("/api/tenants/t1", &patch).await.expecting(200);
+        let renamed = json!({"name": MARKER});
+        replica.patch_json("/api/tenants/t1", &renamed).await.expecting(200);
         replica.delete("/api/tenants/t1").await.expecting(204);
         // What nobody reads the secrets of, and what comes to nothing.
         replica.get("/api/tenants/by-phone/1").await.expecting(404);
@@ -139,7 +139,7 @@ async fn pages_follow_one_another() {
             "order=up",
             "limit=0",
             "limit=201",
-            "after=1",
+            "after=-1",
             "after=o1",
             "outcome=fine",
             "tenant=a b",

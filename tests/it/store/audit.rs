@@ -207,7 +207,7 @@ pub(super) async fn each_kind_of_tampering_is_found(bed: &Bed) {
     .unwrap();
     let missing = |from, to| Break::Missing { from, to };
     let changed = |number| Break::Changed { number };
-    let mut cases = vec![
+    let cases = [
         ("UPDATE tenant_audit SET outcome = 'denied' WHERE number = 3", changed(3)),
         ("UPDATE tenant_audit SET address = NULL WHERE number = 8", changed(8)),
         ("UPDATE tenant_audit SET times = 2 WHERE number = 1", changed(1)),
@@ -254,7 +254,7 @@ pub(super) async fn each_kind_of_tampering_is_found(bed: &Bed) {
         ),
         ("DELETE FROM tenant_audit_chain", Break::NoChain),
     ];
-    for (tamper, found) in cases.drain(..) {
+    for (tamper, found) in cases {
         bed.by_hand(tamper).await.unwrap();
         assert_eq!(verify(bed).await, Err(found), "{tamper}");
         bed.by_hand(
