@@ -353,11 +353,13 @@ async fn a_number_that_would_be_rounded_is_refused() {
 }
 
 #[tokio::test]
-async fn a_reveal_is_on_record_whatever_is_logged() {
+async fn where_the_audit_trail_ends_is_on_record_whatever_is_logged() {
     let replica =
         Replica::builder().env("RUST_LOG", "error,tenant_service::app=info").start().await;
     replica.get("/api/tenants/demo-tenant-001/credentials/genesys").await.expecting(200);
-    replica.wait_for_log(|line| line["message"] == "credentials revealed").await;
+    let told = |line: &Value| line["message"] == "the audit trail is chained up to here";
+    let line = replica.wait_for_log(told).await;
+    assert!(line["number"].is_number() && line["hash"].is_string(), "{line}");
 }
 
 #[tokio::test]
