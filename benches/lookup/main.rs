@@ -81,7 +81,7 @@ async fn benchmark() {
     say(format!(
         "\nEach server with {workers} worker threads; {CONNECTIONS} connections; {tenants} tenants. Figures are\n\
          medians over rounds, ratios over pairs of rounds, above 1 where the service is the\n\
-         better. In full, each answer of the service also writes a line of audit.\n"
+         better. In full, each answer of the service waits for its row of the audit trail.\n"
     ));
     for table in [rates, times, cpu] {
         table.print();

@@ -25,7 +25,11 @@ CREATE TRIGGER tenant_credentials_retired_key BEFORE INSERT OR UPDATE OF key_id
 CREATE TRIGGER tenant_token_pepper_retired_key BEFORE INSERT OR UPDATE OF key_id
     ON tenant_token_pepper FOR EACH ROW EXECUTE FUNCTION tenant_refuse_retired_key();
 
+CREATE TRIGGER tenant_audit_chain_retired_key BEFORE INSERT OR UPDATE OF key_id
+    ON tenant_audit_chain FOR EACH ROW EXECUTE FUNCTION tenant_refuse_retired_key();
+
 ALTER TABLE tenant_credentials ENABLE ALWAYS TRIGGER tenant_credentials_retired_key;
+ALTER TABLE tenant_audit_chain ENABLE ALWAYS TRIGGER tenant_audit_chain_retired_key;
 ALTER TABLE tenant_token_pepper ENABLE ALWAYS TRIGGER tenant_token_pepper_retired_key;
 
 -- A writer may have another search_path than the one these tables were made under.

@@ -32,3 +32,15 @@ WHEN EXISTS (SELECT 1 FROM tenant_retired_keys WHERE key_id = NEW.key_id)
 BEGIN
     SELECT RAISE(ABORT, 'the key was taken out of the keyring');
 END;
+
+CREATE TRIGGER tenant_audit_chain_retired_key_insert BEFORE INSERT ON tenant_audit_chain
+WHEN EXISTS (SELECT 1 FROM tenant_retired_keys WHERE key_id = NEW.key_id)
+BEGIN
+    SELECT RAISE(ABORT, 'the key was taken out of the keyring');
+END;
+
+CREATE TRIGGER tenant_audit_chain_retired_key_update BEFORE UPDATE OF key_id ON tenant_audit_chain
+WHEN EXISTS (SELECT 1 FROM tenant_retired_keys WHERE key_id = NEW.key_id)
+BEGIN
+    SELECT RAISE(ABORT, 'the key was taken out of the keyring');
+END;

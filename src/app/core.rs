@@ -13,7 +13,7 @@ use crate::cache::{L1, Tiered, Ttl};
 use crate::config::{self, Cache, Database, KeyringFile};
 use crate::crypto::Keyring;
 use crate::feed::{Applier, Barriers, NotifyTask, Publisher, notify_queue};
-use crate::service::Service;
+use crate::service::{Service, Trail, TrailTask};
 use crate::store::{Postgres, Sqlite, Store};
 
 /// Connections of one replica to Postgres, beside the one that listens. Six replicas fit into the
@@ -34,6 +34,8 @@ pub struct Core {
     pub l2: Option<Arc<L2>>,
     /// LISTEN and NOTIFY, with Postgres.
     pub postgres: Option<PostgresFeed>,
+    /// Writes the audit trail, but for what writes enter themselves.
+    pub trail: TrailTask,
     /// Where writes wait for the other replicas.
     pub barriers: Arc<Barriers>,
     /// Writes under way.
@@ -90,8 +92,10 @@ impl Core {
             None => (None, None),
         };
         let publisher = Publisher::new(Arc::clone(&applier), queue, Arc::clone(&barriers));
-        let service = Service::new(Arc::clone(&store), cache, publisher, writes.clone());
-        Ok(Self { store, keyring, service, applier, l2, postgres, barriers, writes, loads })
+        let (trail, trail_task) = Trail::new(Arc::clone(&store));
+        let service = Service::new(Arc::clone(&store), cache, publisher, trail, writes.clone());
+        let trail = trail_task;
+        Ok(Self { store, keyring, service, applier, l2, postgres, trail, barriers, writes, loads })
     }
 
     /// Ends a core that serves nobody: finishes what was begun, tells what was queued.

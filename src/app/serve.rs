@@ -15,11 +15,12 @@ use super::keyring::Watched;
 use super::lifecycle::{DRAIN_PATIENCE, Lifecycle, WRITES_PATIENCE, asked_to_end};
 use super::{Core, SeedFile, banner, load};
 use crate::config::{Config, Database};
+use crate::domain::By;
 use crate::feed::{
     Applier, CensusTask, LinkTask, ListenTask, PollTask, Proof, SubscribeTask, prune,
 };
 use crate::http::{self, Front, Names, RateLimit, Tls, TokenRates};
-use crate::service::{Auditor, Service, destroy_deleted};
+use crate::service::{Auditor, ChainTask, Service, destroy_deleted};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{self, CACHE_ENTRIES, FENCED, PROOF_AGE, counter_of, gauge_of};
 
@@ -43,7 +44,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let core =
         Core::build((&config.database, &config.keyring), redis, &config.cache, process).await?;
     let mut lifecycle = Lifecycle::default();
-    let Core { store, keyring, service, applier, l2, postgres, barriers, writes, loads } = core;
+    let Core { store, keyring, service, applier, l2, postgres, trail, barriers, writes, loads } =
+        core;
     let poll = PollTask::begin(Arc::clone(&store), Arc::clone(&applier), interval, bound);
     // The baseline before anything is cached, and before Redis is believed.
     let poll = poll.await.context("reading the change log")?;
@@ -56,7 +58,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let embedded = matches!(config.database, Database::Sqlite { embedded: true, .. });
     if embedded && store.is_empty().await? {
         let demo = SeedFile::demo()?;
-        load(store.as_ref(), &service, demo).await.context("loading the demo tenant")?;
+        load(store.as_ref(), &service, demo, &By::system())
+            .await
+            .context("loading the demo tenant")?;
     }
     if let Some(l2) = &l2 {
         let (to, log) = (Arc::clone(l2), Arc::clone(&store));
@@ -86,6 +90,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     lifecycle.supervise("prune", |stop| prune(pruned, retention, stop));
     let (destroyed, kept) = (Arc::clone(&store), config.retention);
     lifecycle.supervise("destruction", |stop| destroy_deleted(destroyed, kept, stop));
+    lifecycle.supervise("audit trail", |stop| trail.run(stop));
+    let chain = ChainTask { store: Arc::clone(&store), retention: config.audit.retention };
+    lifecycle.supervise("chain of the audit trail", |stop| chain.run(stop));
     let watched = service.clone();
     lifecycle.supervise("watch of the database", |stop| watched.watch_store(stop));
     service.prepare_for_tokens().await;
@@ -129,8 +136,7 @@ async fn answer(
     metrics: PrometheusHandle,
     lifecycle: &mut Lifecycle,
 ) -> anyhow::Result<()> {
-    let proxies = config.http.proxies.clone();
-    let rates = config.http.per_second.map(|rate| RateLimit::new(rate, proxies));
+    let rates = config.http.per_second.map(RateLimit::new);
     let state = http::AppState {
         service: service.clone(),
         anonymous: config.http.anonymous,
@@ -138,6 +144,7 @@ async fn answer(
         places: config.http.most_at_once.map(|most| Arc::new(Semaphore::new(most.get().into()))),
         rates: rates.map(Arc::new),
         token_rates: config.http.token_per_second.map(TokenRates::new).map(Arc::new),
+        proxies: config.http.proxies.clone(),
         metrics,
         limits: http::Limits::with_writes_that_wait(config.feed.staleness_bound),
     };

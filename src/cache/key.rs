@@ -76,7 +76,7 @@ typed_key! {
 typed_key! {
     /// An active tenant's credentials.
     CredentialsOf(id: TenantId, kind: CredentialType) => CacheKey::Credentials(id, kind),
-    Arc<CredentialViews>, Credentials, stale: false, shared: false
+    Arc<CredentialViews>, Credentials, stale: false, shared: true
 }
 
 typed_key! {

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use crate::domain::{
-    CredentialType, Credentials, IssuedToken, Lookup, MetaView, Tenant, mask_credentials,
-    version_tag,
+    CredentialType, Credentials, FieldNames, IssuedToken, Lookup, MetaView, Tenant,
+    mask_credentials, version_tag,
 };
 
 /// A JSON document and the entity tag of this revision of it.
@@ -151,6 +151,8 @@ pub struct CredentialViews {
     pub genesys: Option<Bytes>,
     /// The strong entity tag of all of them, quotes included.
     pub etag: Bytes,
+    /// The names of its fields, for the audit trail.
+    pub names: FieldNames,
     /// The credential's own counter.
     pub version: i64,
 }
@@ -174,6 +176,7 @@ impl CredentialViews {
             full: Bytes::from_owner(secret_text(credentials.reveal())?),
             meta: meta.map(|view| secret_text(&view).map(Bytes::from_owner)).transpose()?,
             genesys: genesys.map(|view| serde_json::to_vec(&view).map(exact)).transpose()?,
+            names: FieldNames::of(masked.keys().map(String::as_str)),
             masked: body,
             etag,
             version,
@@ -185,7 +188,9 @@ impl CredentialViews {
     pub fn weight(&self) -> usize {
         const OVERHEAD: usize = 320;
         let optional = |view: &Option<Bytes>| view.as_ref().map_or(0, Bytes::len);
-        let text = self.masked.len() + self.full.len() + self.etag.len();
+        // A name with its own allocation.
+        let names = self.names.as_slice().iter().map(|name| name.len() + 40).sum::<usize>();
+        let text = self.masked.len() + self.full.len() + self.etag.len() + names;
         text + optional(&self.meta) + optional(&self.genesys) + OVERHEAD
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::doc_markdown, reason = "the text of --help, shown as it is written")]
 
+mod audit;
 mod keys;
 mod migrate;
 mod openapi;
@@ -40,6 +41,7 @@ pub struct Cli {
 enum Command {
     Serve(Box<serve::Command>),
     Migrate(migrate::Command),
+    Audit(Box<audit::Command>),
     Keys(keys::Command),
     Seed(seed::Command),
     Token(token::Command),
@@ -100,6 +102,11 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Command::Seed(command)) => command.run().await?,
         Some(Command::Token(command)) => command.run().await?,
         Some(Command::Openapi(openapi::Command {})) => openapi::Command::run()?,
+        Some(Command::Audit(command)) => {
+            // 1 is for what it has found.
+            let code = ExitCode::from(2);
+            return command.run().await.map_err(|error| Failure { error, code });
+        }
         Some(Command::Verify(command)) => {
             // 1 is for what it has found.
             let code = ExitCode::from(2);

@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use crate::app::{Core, SeedFile, SeedReport, load, parse};
 use crate::config::{Cache, Seed, SeedOptions};
+use crate::domain::By;
 use crate::telemetry::logging::chain;
 
 /// Load tenants and credentials from JSON files, through the service
@@ -71,7 +72,7 @@ fn read(files: Vec<PathBuf>) -> anyhow::Result<Vec<SeedFile>> {
 async fn load_all(core: &Core, files: Vec<SeedFile>) -> anyhow::Result<()> {
     for file in files {
         let name = file.name.clone();
-        let loaded = load(core.store.as_ref(), &core.service, file).await;
+        let loaded = load(core.store.as_ref(), &core.service, file, &By::command("seed")).await;
         let SeedReport { created, kept } = loaded.with_context(|| {
             format!("loading {name} (what was loaded before stays; run it again for the rest)")
         })?;

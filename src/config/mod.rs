@@ -5,6 +5,7 @@
 //! use can't stop it. [`Config`] is what the service's options mean. Every mistake is reported, not
 //! just the first, and no value ever is.
 
+mod audit;
 mod cache;
 mod database;
 mod feed;
@@ -20,6 +21,7 @@ mod verify;
 
 use std::time::Duration;
 
+pub use self::audit::Audit;
 pub use self::cache::Cache;
 pub use self::database::Database;
 pub use self::feed::Feed;
@@ -49,6 +51,8 @@ pub struct ServeOptions {
     feed: feed::Options,
     #[command(flatten)]
     retention: retention::Options,
+    #[command(flatten)]
+    audit: audit::Options,
     #[command(flatten)]
     telemetry: telemetry::Options,
 }
@@ -123,6 +127,28 @@ pub struct VerifyOptions {
     keyring: keyring::Options,
 }
 
+/// What `audit` was given: it reads, and logs nothing.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AuditOptions {
+    #[command(flatten)]
+    database: database::Options,
+    #[command(flatten)]
+    keyring: keyring::Options,
+}
+
+impl AuditOptions {
+    /// What these options mean.
+    ///
+    /// # Errors
+    /// See [`ServeOptions::validate`].
+    pub fn validate(self) -> Result<(Database, KeyringFile), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let database = self.database.validate(&mut mistakes);
+        let keyring = self.keyring.validate(database.as_ref(), &mut mistakes);
+        mistakes.unless_any((|| Some((database?, keyring?)))())
+    }
+}
+
 /// What the service runs with.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -140,6 +166,8 @@ pub struct Config {
     pub feed: Feed,
     /// How long deleted credentials are kept.
     pub retention: Duration,
+    /// How long it is kept who did what.
+    pub audit: Audit,
     /// What it tells of itself.
     pub telemetry: Telemetry,
 }
@@ -157,6 +185,7 @@ impl ServeOptions {
         let cache = self.cache.validate(&mut mistakes);
         let feed = self.feed.validate(&mut mistakes);
         let retention = self.retention.validate(&mut mistakes);
+        let audit = self.audit.validate(&mut mistakes);
         let telemetry = self.telemetry.validate(&mut mistakes);
         let whole = || {
             Some(Config {
@@ -167,6 +196,7 @@ impl ServeOptions {
                 cache: cache?,
                 feed: feed?,
                 retention: retention?,
+                audit: audit?,
                 telemetry: telemetry?,
             })
         };

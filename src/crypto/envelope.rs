@@ -32,7 +32,7 @@ const HEAD_LEN: usize = 1 + NONCE_LEN;
 const FORMAT: u8 = 1;
 /// What else these keys are used for begins with other words.
 const DOMAIN: &str = "tenant-service credential 1";
-const DOMAIN_OF_PEPPER: &str = "tenant-service token pepper 1";
+const OWN_DOMAIN: &str = "tenant-service own key 1";
 
 /// A key in the clear; zeroed when it is dropped, and without a `Debug`.
 pub struct Key(Zeroizing<[u8; KEY_LEN]>);
@@ -66,7 +66,13 @@ impl Key {
     }
 }
 
-/// Whose value it is: what sealed bytes are bound to.
+/// What sealed bytes are bound to: they open nowhere else.
+pub trait Place {
+    /// What sets this place apart from any other, beginning with what kind of place it is.
+    fn parts(&self) -> Vec<Vec<u8>>;
+}
+
+/// Whose value it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The credential's row: one that was deleted and made anew is another.
@@ -79,27 +85,25 @@ pub struct Subject<'a> {
     pub version: i64,
 }
 
-/// A place that sealed bytes are bound to.
-pub trait Place {
-    /// The parts that tell it from any other, the first of which says what kind of place it is.
-    fn parts(&self) -> Vec<Vec<u8>>;
-}
-
 impl Place for Subject<'_> {
     fn parts(&self) -> Vec<Vec<u8>> {
-        let (tenant, kind) = (self.tenant.as_str(), self.kind.as_str());
-        let texts = [DOMAIN, self.credential, tenant, kind].map(|part| part.as_bytes().to_vec());
-        texts.into_iter().chain([self.version.to_be_bytes().to_vec()]).collect()
+        vec![
+            DOMAIN.into(),
+            self.credential.into(),
+            self.tenant.as_str().into(),
+            self.kind.as_str().into(),
+            self.version.to_be_bytes().into(),
+        ]
     }
 }
 
-/// The one key by which tokens are hashed.
+/// A key of the service's own that lies in the database, by what it is for.
 #[derive(Debug, Clone, Copy)]
-pub struct PepperPlace;
+pub struct OwnKey(pub &'static str);
 
-impl Place for PepperPlace {
+impl Place for OwnKey {
     fn parts(&self) -> Vec<Vec<u8>> {
-        vec![DOMAIN_OF_PEPPER.as_bytes().to_vec()]
+        vec![OWN_DOMAIN.into(), self.0.into()]
     }
 }
 
@@ -154,14 +158,14 @@ impl From<Unspecified> for NotSealed {
 /// See [`NotSealed`].
 pub fn seal(
     (key_id, key): (&str, &Key),
-    subject: &impl Place,
+    place: &impl Place,
     value: &[u8],
 ) -> Result<Sealed, NotSealed> {
     let data_key = Key::random()?;
     Ok(Sealed {
-        sealed: encrypt(&AES_256_GCM, &data_key, &of_value(subject), value)?,
+        sealed: encrypt(&AES_256_GCM, &data_key, &of_value(place), value)?,
         key_id: key_id.to_owned(),
-        wrapped_key: wrap((key_id, key), subject, &data_key)?,
+        wrapped_key: wrap((key_id, key), place, &data_key)?,
     })
 }
 
@@ -196,11 +200,11 @@ pub fn unwrap(
 /// See [`Unopened`]; not [`Unopened::UnknownKey`].
 pub fn open(
     key: &Key,
-    subject: &impl Place,
+    place: &impl Place,
     sealed: &Sealed,
 ) -> Result<Zeroizing<Vec<u8>>, Unopened> {
-    let data_key = unwrap((&sealed.key_id, key), subject, &sealed.wrapped_key)?;
-    decrypt(&AES_256_GCM, &data_key, &of_value(subject), &sealed.sealed)
+    let data_key = unwrap((&sealed.key_id, key), place, &sealed.wrapped_key)?;
+    decrypt(&AES_256_GCM, &data_key, &of_value(place), &sealed.sealed)
 }
 
 fn encrypt(
@@ -245,20 +249,20 @@ fn decrypt(
 }
 
 /// What the value is bound to.
-fn of_value(subject: &impl Place) -> Vec<u8> {
-    associated("value", subject, "")
+fn of_value(place: &impl Place) -> Vec<u8> {
+    associated("value", place, "")
 }
 
 /// What the wrapped key is bound to.
-fn of_key(subject: &impl Place, key_id: &str) -> Vec<u8> {
-    associated("key", subject, key_id)
+fn of_key(place: &impl Place, key_id: &str) -> Vec<u8> {
+    associated("key", place, key_id)
 }
 
 /// Each part after its length: no two lists of parts give the same bytes.
-fn associated(what: &str, subject: &impl Place, key_id: &str) -> Vec<u8> {
-    let mut parts = subject.parts();
-    parts.insert(1, what.as_bytes().to_vec());
-    parts.push(key_id.as_bytes().to_vec());
+fn associated(what: &str, place: &impl Place, key_id: &str) -> Vec<u8> {
+    let mut parts = place.parts();
+    parts.insert(1, what.into());
+    parts.push(key_id.into());
     let mut bytes = Vec::new();
     for part in parts {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -316,20 +320,22 @@ mod tests {
         assert_eq!((sealed.wrapped_key.len(), sealed.wrapped_key[0]), (1 + 12 + 32 + 16, 1));
     }
 
-    /// As for credentials; and neither opens as the other.
+    /// As for credentials; and none opens as another.
     #[test]
-    fn a_pepper_is_bound_to_its_place() {
-        let expected = b"\0\0\0\0\0\0\0\x1dtenant-service token pepper 1\
-            \0\0\0\0\0\0\0\x03key\0\0\0\0\0\0\0\x0200";
-        assert_eq!(of_key(&PepperPlace, "00"), expected);
+    fn an_own_key_is_bound_to_what_it_is_for() {
+        let (pepper, chain) = (OwnKey("pepper"), OwnKey("chain"));
+        let expected = b"\0\0\0\0\0\0\0\x18tenant-service own key 1\
+            \0\0\0\0\0\0\0\x03key\0\0\0\0\0\0\0\x06pepper\0\0\0\0\0\0\0\x0200";
+        assert_eq!(of_key(&pepper, "00"), expected);
         let acme = tenant("acme");
         let kind = CredentialType::Genesys;
         let subject = Subject { credential: "c", tenant: &acme, kind, version: 1 };
-        let pepper = seal((ID, &key(1)), &PepperPlace, b"hunter2").unwrap();
-        assert_eq!(**open(&key(1), &PepperPlace, &pepper).unwrap(), *b"hunter2");
-        assert_eq!(open(&key(1), &subject, &pepper), Err(Unopened::Forged));
+        let sealed = seal((ID, &key(1)), &pepper, b"hunter2").unwrap();
+        assert_eq!(**open(&key(1), &pepper, &sealed).unwrap(), *b"hunter2");
+        assert_eq!(open(&key(1), &chain, &sealed), Err(Unopened::Forged));
+        assert_eq!(open(&key(1), &subject, &sealed), Err(Unopened::Forged));
         let credential = seal((ID, &key(1)), &subject, b"hunter2").unwrap();
-        assert_eq!(open(&key(1), &PepperPlace, &credential), Err(Unopened::Forged));
+        assert_eq!(open(&key(1), &pepper, &credential), Err(Unopened::Forged));
     }
 
     #[test]

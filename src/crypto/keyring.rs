@@ -82,10 +82,10 @@ impl Keyring {
     ///
     /// # Errors
     /// See [`NotSealed`].
-    pub fn seal(&self, subject: &impl Place, value: &[u8]) -> Result<Sealed, NotSealed> {
+    pub fn seal(&self, place: &impl Place, value: &[u8]) -> Result<Sealed, NotSealed> {
         let keys = self.keys.load();
         let (id, key) = keys.primary();
-        envelope::seal((id, key), subject, value)
+        envelope::seal((id, key), place, value)
     }
 
     /// Opens a value, by whichever key it was sealed with.
@@ -94,10 +94,10 @@ impl Keyring {
     /// See [`Unopened`].
     pub fn open(
         &self,
-        subject: &impl Place,
+        place: &impl Place,
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, Unopened> {
-        envelope::open(self.keys.load().get(&sealed.key_id)?, subject, sealed)
+        envelope::open(self.keys.load().get(&sealed.key_id)?, place, sealed)
     }
 
     /// Wraps the data key of a sealed value anew, by the primary key; returns that key's id and the

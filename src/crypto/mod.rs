@@ -9,14 +9,16 @@
 //! Architecture Invariant: nothing in here has a `Debug`, a `Display` or an error that shows a key,
 //! a value, or a byte of either.
 
+mod chain;
 mod edit;
 pub mod envelope;
 mod file;
 mod keyring;
 mod pepper;
 
+pub use self::chain::{ChainKey, Link, Mark};
 pub use self::edit::{KeyEntry, KeyringEditor};
-pub use self::envelope::{NotSealed, PepperPlace, Place, Sealed, Subject, Unopened};
+pub use self::envelope::{NotSealed, OwnKey, Place, Sealed, Subject, Unopened};
 pub use self::file::{KeyringError, Reason};
 pub use self::keyring::{Keyring, Rewrap};
 pub use self::pepper::{Pepper, new_token};

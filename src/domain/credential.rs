@@ -173,6 +173,9 @@ pub struct MetaView<'a> {
 }
 
 impl<'a> MetaView<'a> {
+    /// The names under which it shows its fields.
+    pub const NAMES: [&'static str; 4] = ["accessToken", "appSecret", "phoneNumberId", "wabaId"];
+
     /// The view of whatsapp credentials; a field that is not stored is `null`.
     ///
     /// `wabaId` falls back to `business_account_id`, the older name of the same id.

@@ -3,6 +3,7 @@
 //! Types that cannot be wrong: a value that exists has been validated. No I/O, no clock, no
 //! knowledge of a database, of Redis or of HTTP.
 
+mod audit;
 mod cache_key;
 mod change;
 mod credential;
@@ -18,6 +19,7 @@ mod text;
 mod token;
 mod version;
 
+pub use audit::{Action, Actor, By, Entry, FieldNames, Outcome};
 pub use cache_key::{CacheKey, KeyKind};
 pub use change::{Change, ChangeKind};
 pub use credential::{CredentialType, Credentials, MetaView};

@@ -56,15 +56,6 @@ impl Caller {
         }
     }
 
-    /// Who they are, in records: `anonymous`, or `token:` and its id.
-    #[must_use]
-    pub fn actor(&self) -> String {
-        match self {
-            Self::Anonymous(_) => "anonymous".to_owned(),
-            Self::Token(token) => format!("token:{}", token.issued.token.id),
-        }
-    }
-
     /// Whether a tenant is there for them. One that is not has to look as if it were absent.
     #[must_use]
     pub fn sees(&self, tenant: &TenantId) -> bool {

@@ -24,6 +24,7 @@ use hyper::body::Incoming;
 use tower::Service as _;
 
 use super::auth::Access;
+use super::client::Client;
 use super::extract::IfNoneMatch;
 use super::middleware::Endpoint;
 use super::reply::Reply;
@@ -65,8 +66,17 @@ impl Front {
 
     /// Notes whom a request comes from, where that counts.
     pub fn receive<B>(&self, request: &mut Request<B>, peer: IpAddr) {
-        if let Some(rates) = &self.state.rates {
-            let client = rates.client(peer, request.headers());
+        if self.state.rates.is_some() {
+            let client = Client::of(peer, request.headers(), &self.state.proxies);
+            request.extensions_mut().insert(client);
+        }
+    }
+
+    /// Notes whom a request comes from that the router is to answer. (Who is answered from memory does
+    /// without the allocation.)
+    fn identify<B>(&self, request: &mut Request<B>, peer: IpAddr) {
+        if self.state.rates.is_none() {
+            let client = Client::of(peer, request.headers(), &self.state.proxies);
             request.extensions_mut().insert(client);
         }
     }
@@ -77,8 +87,10 @@ impl Front {
     /// None: whatever goes wrong is an answer.
     pub fn dispatch(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
+        peer: IpAddr,
     ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> + Send + use<> {
+        self.identify(&mut request, peer);
         let answered = self.router.clone().call(request);
         answered.map(|answered| answered.map(|response| response.map(Either::Right)))
     }

@@ -9,6 +9,7 @@
 //! Architecture Invariant: no value that a caller sent is in an error, a log line or a metric.
 
 pub mod auth;
+mod client;
 pub mod extract;
 pub mod front;
 mod head_timer;

@@ -19,7 +19,7 @@ use super::auth::Access;
 use super::problem::MEDIA_TYPE;
 use super::router::operations;
 use super::routes::{
-    credentials, docs, genesys, health, lookups, metrics, tenants, tokens, versions,
+    audit, credentials, docs, genesys, health, lookups, metrics, tenants, tokens, versions,
 };
 use super::schema;
 use crate::domain::Scope;
@@ -54,6 +54,7 @@ use crate::domain::Scope;
         tokens::get,
         tokens::revoke,
         tokens::rotate,
+        audit::list,
         health::health,
         health::livez,
         health::readyz,
@@ -61,13 +62,14 @@ use crate::domain::Scope;
         docs::openapi_json,
         docs::to_index,
     ),
-    components(schemas(schema::Problem)),
+    components(schemas(schema::Problem, schema::Order)),
     tags(
         (name = "Lookups", description = "Whose is this? Answered from memory."),
         (name = "Credentials", description = "With which secret do I act for them? Masked, unless the scope for secrets is there."),
         (name = "Versions", description = "What they were: the ways back, and away for good."),
         (name = "Tenants", description = "Organisations with a phone number and a Genesys integration."),
         (name = "Tokens", description = "Who may do what. A token's secret is shown once, when it is made."),
+        (name = "Audit", description = "Who did what."),
         (name = "Operation", description = "For load balancers, orchestrators and Prometheus."),
         (name = "Documentation", description = "What you are reading."),
     ),
@@ -136,7 +138,7 @@ const SHARED: [(&str, &str, &str); 9] = [
     (
         "Unavailable",
         "503",
-        "The database is out of reach: `unavailable`; or as many requests are worked on as may be: `overloaded`",
+        "The database is out of reach: `unavailable`; or the audit trail can't be written: `audit_unavailable`; or as many requests are worked on as may be: `overloaded`",
     ),
     ("Timeout", "504", "No answer in time; a write may or may not have been made: `timeout`"),
 ];

@@ -381,6 +381,12 @@ impl From<ServiceError> for Problem {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 Self::new(status, "unavailable", sentence).because(cause)
             }
+            ServiceError::Audit(cause) => {
+                let sentence = "The audit trail can't be written, so nothing is changed or shown \
+                                that it has to have; try again";
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "audit_unavailable", sentence).because(cause)
+            }
             ServiceError::Conflict(field) => {
                 let sentence = format!("Another tenant has this {field}");
                 Self::new(StatusCode::CONFLICT, "conflict", sentence)

@@ -19,7 +19,7 @@ use super::auth::{Access, Caller};
 use super::middleware::{Door, Endpoint, Room};
 use super::problem::{Problem, method_not_allowed};
 use super::routes::{
-    credentials, docs, genesys, health, lookups, metrics, tenants, tokens, versions,
+    audit, credentials, docs, genesys, health, lookups, metrics, tenants, tokens, versions,
 };
 use super::state::Shared;
 use crate::domain::Scope;
@@ -69,7 +69,7 @@ impl Operation {
 #[rustfmt::skip] // A table: one line an operation.
 pub fn operations() -> Vec<Operation> {
     use Access::{Needs, Open};
-    use Scope::{CredentialsDestroy, CredentialsRead, CredentialsReveal, CredentialsWrite, LookupRead, TenantsRead, TenantsWrite, TokensAdmin};
+    use Scope::{AuditRead, CredentialsDestroy, CredentialsRead, CredentialsReveal, CredentialsWrite, LookupRead, TenantsRead, TenantsWrite, TokensAdmin};
     vec![
         Operation::new(Method::GET, "/api/tenants/by-phone/{phone_number_id}", Needs(LookupRead), lookups::by_phone),
         Operation::new(Method::GET, "/api/tenants/by-integration/{genesys_integration_id}", Needs(LookupRead), lookups::by_integration),
@@ -97,6 +97,7 @@ pub fn operations() -> Vec<Operation> {
         Operation::new(Method::GET, "/api/tokens/{token_id}", Needs(TokensAdmin), tokens::get),
         Operation::new(Method::DELETE, "/api/tokens/{token_id}", Needs(TokensAdmin), tokens::revoke),
         Operation::new(Method::POST, "/api/tokens/{token_id}/rotate", Needs(TokensAdmin), tokens::rotate),
+        Operation::new(Method::GET, "/api/audit", Needs(AuditRead), audit::list),
         Operation::new(Method::GET, "/health", Open, health::health),
         Operation::new(Method::GET, "/livez", Open, health::livez),
         Operation::new(Method::GET, "/readyz", Open, health::readyz),
@@ -160,14 +161,18 @@ pub fn endpoint(
         anonymous: Caller::anonymous(state.anonymous),
         names: state.names,
         tokens: Some(state.service.clone()),
+        trail: Some(state.service.trail().clone()),
     };
     // Those that write wait for the other replicas.
     let limit = match (access, method) {
         (Access::Open, _) | (_, &Method::GET) => state.limits.request,
         _ => state.limits.write,
     };
-    let (places, rates) = (state.places.clone(), state.rates.clone());
-    let room = Room { places, rates, token_rates: state.token_rates.clone() };
+    let room = Room {
+        places: state.places.clone(),
+        rates: state.rates.clone(),
+        token_rates: state.token_rates.clone(),
+    };
     Endpoint::leak(route, access, door, room, limit)
 }
 

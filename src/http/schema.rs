@@ -497,3 +497,112 @@ pub struct Ready {
     #[schema(nullable = false)]
     pub reason: Option<String>,
 }
+
+/// A page of the audit trail.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "entries": [{
+        "number": 812,
+        "occurred_at": "2026-01-02T03:04:05.000006Z",
+        "actor": {"kind": "anonymous", "id": null},
+        "action": "credentials.reveal",
+        "tenant_id": "demo-tenant-001",
+        "type": "whatsapp",
+        "version": 2,
+        "token_id": null,
+        "fields": ["accessToken", "appSecret", "phoneNumberId", "wabaId"],
+        "outcome": "ok",
+        "times": 1,
+        "address": "10.0.0.7",
+        "request_id": "4f1c9a7e2b5d8036"
+    }],
+    "next": "812",
+    "more": true
+}))]
+pub struct Audit {
+    /// The entries, in the order that was asked for.
+    pub entries: Vec<AuditEntry>,
+    /// Where to go on, with the same `order`. Null where nothing was looked at: with `order=oldest`, ask
+    /// again from where this page began.
+    #[schema(required = true)]
+    pub next: Option<String>,
+    /// Whether there is more behind it already.
+    pub more: bool,
+}
+
+/// An entry of the audit trail.
+#[derive(ToSchema)]
+pub struct AuditEntry {
+    /// Its place in the chain, from 1 on.
+    pub number: i64,
+    /// When it was written, by the database's clock.
+    #[schema(format = "date-time")]
+    pub occurred_at: String,
+    /// Who.
+    pub actor: AuditActor,
+    /// What: `tenant.create`, `tenant.update`, `tenant.delete`, `credentials.set`, `credentials.roll_back`,
+    /// `credentials.delete`, `credentials.undelete`, `credentials.destroy`, `credentials.reveal`, `token.create`,
+    /// `token.revoke`, `token.rotate`; or,
+    /// denied before it was known what, one by its scope, such as `tenant.write`.
+    pub action: String,
+    /// To which tenant.
+    #[schema(required = true)]
+    pub tenant_id: Option<String>,
+    /// To credentials of which type.
+    #[schema(required = true)]
+    pub r#type: Option<String>,
+    /// To which version of them, or which version it made.
+    #[schema(required = true)]
+    pub version: Option<i64>,
+    /// To which token.
+    #[schema(required = true)]
+    pub token_id: Option<String>,
+    /// The fields that were set, changed or shown, by name; `…` for what is no plain name.
+    pub fields: Vec<String>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How often: more than once where what is alike was counted together.
+    pub times: i64,
+    /// From where.
+    #[schema(required = true)]
+    pub address: Option<String>,
+    /// The `X-Request-Id` of its answer; of the first one, where there are several.
+    #[schema(required = true)]
+    pub request_id: Option<String>,
+}
+
+/// Who acts.
+#[derive(ToSchema)]
+pub struct AuditActor {
+    /// `anonymous` (a caller without a token), `token`, `command`, `system`, or `several`.
+    pub kind: String,
+    /// Which one of its kind.
+    #[schema(required = true)]
+    pub id: Option<String>,
+}
+
+/// What came of it.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was done.
+    Ok,
+    /// The caller may not do it.
+    Denied,
+    /// There is nothing that it could be done to.
+    NotFound,
+    /// It would be at odds with another tenant, or may not be stored.
+    Refused,
+    /// It was begun and failed: whether it was done is not known.
+    Failed,
+}
+
+/// From which end entries are read.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub enum Order {
+    /// The latest one first.
+    Newest,
+    /// In the order of the chain.
+    Oldest,
+}

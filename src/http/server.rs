@@ -102,7 +102,7 @@ where
         front.receive(&mut request, peer);
         match front.at_once(&request) {
             Some(response) => Either::Left(ready(Ok(response))),
-            None => Either::Right(Answering::new(&answering).until(front.dispatch(request))),
+            None => Either::Right(Answering::new(&answering).until(front.dispatch(request, peer))),
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::auth::Names;
 use super::rate::{RateLimit, TokenRates};
+use crate::config::Networks;
 use crate::domain::Scopes;
 use crate::service::Service;
 
@@ -25,6 +26,8 @@ pub struct AppState {
     pub rates: Option<Arc<RateLimit>>,
     /// How often the bearer of a token may ask.
     pub token_rates: Option<Arc<TokenRates>>,
+    /// The proxies that say whom they speak for.
+    pub proxies: Networks,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
     /// How long things may take.

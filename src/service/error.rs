@@ -14,6 +14,9 @@ pub enum ServiceError {
     /// The database is out of reach: try again.
     #[error("{0}")]
     Unavailable(Arc<str>),
+    /// The audit trail can't be written, so nothing was done or shown: try again.
+    #[error("{0}")]
+    Audit(Arc<str>),
     /// Another tenant has this value already.
     #[error("another tenant has this {0}")]
     Conflict(&'static str),
@@ -48,10 +51,13 @@ impl ServiceError {
             StoreError::NoVersion(why) => Self::NoVersion(why),
             StoreError::Inactive => Self::Inactive,
             StoreError::Unavailable(_) => Self::Unavailable(cause(&failure)),
+            StoreError::Audit(_) => Self::Audit(cause(&failure)),
             StoreError::Unexpected(_)
             | StoreError::Corrupt(_)
             | StoreError::Refused { .. }
             | StoreError::PepperRefused(_)
+            | StoreError::ChainKeyRefused(_)
+            | StoreError::Chain(_)
             | StoreError::NotSealed(_) => Self::Internal(cause(&failure)),
         }
     }
@@ -65,6 +71,7 @@ impl ServiceError {
                 | Self::PreconditionFailed { .. }
                 | Self::NoVersion(_)
                 | Self::Inactive
+                | Self::Audit(_)
         )
     }
 }

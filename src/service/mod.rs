@@ -14,6 +14,7 @@ mod sealed;
 mod standing;
 mod tenants;
 mod tokens;
+mod trail;
 mod versions;
 
 use std::sync::Arc;
@@ -24,16 +25,18 @@ use tokio_util::task::TaskTracker;
 pub use self::auditor::Auditor;
 pub use self::authenticate::Authentication;
 use self::authenticate::Known;
+pub use self::credentials::{Revealed, Shown};
 pub use self::error::ServiceError;
 pub use self::load::{truth, version};
 pub use self::standing::Readiness;
 pub use self::tokens::Minted;
+pub use self::trail::{ChainTask, Trail, TrailTask};
 pub use self::versions::destroy_deleted;
 use crate::cache::Tiered;
-use crate::domain::Precondition;
+use crate::domain::{By, Entry, NoVersion, Outcome, Precondition};
 use crate::feed::Publisher;
 pub use crate::feed::{Coherence, Wait};
-use crate::store::{Store, StoreResult, Written};
+use crate::store::{AuditPage, AuditQuery, Store, StoreResult, Written};
 
 /// How the service and what it depends on are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub struct Health {
 /// What a caller asks of a write, beside what to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
+    /// Who asks.
+    pub by: By,
     /// Whether to wait for the other replicas.
     pub wait: Wait,
     /// What has to hold.
@@ -56,8 +61,8 @@ pub struct Intent {
 impl Intent {
     /// A write without a condition.
     #[must_use]
-    pub const fn unconditional(wait: Wait) -> Self {
-        Self { wait, precondition: Precondition { if_match: None, if_none_match: None } }
+    pub const fn unconditional(by: By, wait: Wait) -> Self {
+        Self { by, wait, precondition: Precondition { if_match: None, if_none_match: None } }
     }
 }
 
@@ -78,24 +83,26 @@ struct Parts {
     store: Arc<dyn Store>,
     cache: Arc<Tiered>,
     publisher: Publisher,
+    trail: Trail,
     writes: TaskTracker,
     stopping: AtomicBool,
     known: Known,
 }
 
 impl Service {
-    /// A service on this store, with this cache. Writes run on `tracker`, to be waited for at the
-    /// end.
+    /// A service on this store, with this cache. What it does is entered into `trail`. Writes run on
+    /// `tracker`, to be waited for at the end.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
         cache: Arc<Tiered>,
         publisher: Publisher,
+        trail: Trail,
         tracker: TaskTracker,
     ) -> Self {
         let stopping = AtomicBool::new(false);
         let known = Known::default();
-        Self(Arc::new(Parts { store, cache, publisher, writes: tracker, stopping, known }))
+        Self(Arc::new(Parts { store, cache, publisher, trail, writes: tracker, stopping, known }))
     }
 
     /// Asks the database now; Redis is judged by its connection.
@@ -121,10 +128,27 @@ impl Service {
         Ok(self.0.publisher.after_mark(mark).await)
     }
 
-    /// Runs a write to its end, and what follows its commit too, whatever the caller does.
+    /// One page of the audit trail. Always from the database.
+    ///
+    /// # Errors
+    /// As [`Service::tenants`].
+    pub async fn audit(&self, query: &AuditQuery) -> Result<AuditPage, ServiceError> {
+        let page = self.store()?.audit_page(query).await;
+        page.map_err(|failure| ServiceError::of("audit", failure))
+    }
+
+    /// Where what is done is entered.
+    #[must_use]
+    pub fn trail(&self) -> &Trail {
+        &self.0.trail
+    }
+
+    /// Runs a write to its end, and what follows its commit too, whatever the caller does. `entry` is
+    /// what it would be in the audit trail; what was done, the transaction enters itself.
     async fn write<T, W>(
         &self,
         operation: &'static str,
+        entry: Entry,
         wait: Wait,
         write: impl FnOnce(Arc<dyn Store>) -> W + Send + 'static,
     ) -> Result<Option<Acknowledged<T>>, ServiceError>
@@ -140,7 +164,14 @@ impl Service {
             Ok(Some(Acknowledged { value, coherence }))
         });
         let error = match task.await {
-            Ok(Ok(value)) => return Ok(value),
+            Ok(Ok(Some(value))) => {
+                self.0.trail.written();
+                return Ok(Some(value));
+            }
+            Ok(Ok(None)) => {
+                self.0.trail.note(entry.ending(Outcome::NotFound));
+                return Ok(None);
+            }
             Ok(Err(failure)) => ServiceError::of(operation, failure),
             // Where, the panic's own line says.
             Err(_) => ServiceError::Internal(format!("{operation}: panicked").into()),
@@ -148,6 +179,20 @@ impl Service {
         if !error.is_refusal() {
             self.0.publisher.outcome_unknown();
         }
+        let error = match error {
+            ServiceError::Audit(cause) => self.0.trail.failed(cause),
+            error => error,
+        };
+        let outcome = match error {
+            ServiceError::NoVersion(NoVersion::OfType(_) | NoVersion::Unknown) => Outcome::NotFound,
+            ServiceError::Conflict(_)
+            | ServiceError::Invalid(_)
+            | ServiceError::PreconditionFailed { .. }
+            | ServiceError::NoVersion(_)
+            | ServiceError::Inactive => Outcome::Refused,
+            _ => Outcome::Failed,
+        };
+        self.0.trail.note(entry.ending(outcome));
         Err(error)
     }
 }

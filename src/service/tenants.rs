@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Acknowledged, Intent, Service, ServiceError};
-use crate::domain::{Limits, NewTenant, Tenant, TenantId, TenantPatch};
+use crate::domain::{Action, Entry, Limits, NewTenant, Tenant, TenantId, TenantPatch};
 use crate::store::{Page, Store};
 
 impl Service {
@@ -29,17 +29,18 @@ impl Service {
     pub async fn create_tenant(
         &self,
         tenant: NewTenant,
-        Intent { wait, precondition }: Intent,
+        Intent { by, wait, precondition }: Intent,
     ) -> Result<Acknowledged<Tenant>, ServiceError> {
         // Where one is to be made, none is there: an id that is taken is a conflict.
         if !precondition.holds(None) {
             return Err(ServiceError::PreconditionFailed { current: None });
         }
+        let entry = Entry::of(by.clone(), Action::TenantCreate).to(&tenant.id);
         let create = move |store: Arc<dyn Store>| async move {
-            store.create_tenant(&tenant).await.map(Some)
+            store.create_tenant(&tenant, &by).await.map(Some)
         };
         let nothing = || ServiceError::Internal("create_tenant: no tenant".into());
-        self.write("create_tenant", wait, create).await?.ok_or_else(nothing)
+        self.write("create_tenant", entry, wait, create).await?.ok_or_else(nothing)
     }
 
     /// Changes a tenant; `None` if there is none.
@@ -50,12 +51,13 @@ impl Service {
         &self,
         id: TenantId,
         patch: TenantPatch,
-        Intent { wait, precondition }: Intent,
+        Intent { by, wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<Tenant>>, ServiceError> {
+        let entry = Entry::of(by.clone(), Action::TenantUpdate).to(&id);
         let patch = move |store: Arc<dyn Store>| async move {
-            store.patch_tenant(&id, &patch, &precondition).await
+            store.patch_tenant(&id, &patch, &precondition, &by).await
         };
-        self.write("patch_tenant", wait, patch).await
+        self.write("patch_tenant", entry, wait, patch).await
     }
 
     /// Deletes a tenant and everything of it; `None` if there was none.
@@ -65,11 +67,12 @@ impl Service {
     pub async fn delete_tenant(
         &self,
         id: TenantId,
-        Intent { wait, precondition }: Intent,
+        Intent { by, wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<()>>, ServiceError> {
+        let entry = Entry::of(by.clone(), Action::TenantDelete).to(&id);
         let delete = move |store: Arc<dyn Store>| async move {
-            store.delete_tenant(&id, &precondition).await
+            store.delete_tenant(&id, &precondition, &by).await
         };
-        self.write("delete_tenant", wait, delete).await
+        self.write("delete_tenant", entry, wait, delete).await
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Acknowledged, Service, ServiceError, Wait};
 use crate::crypto::new_token;
-use crate::domain::{AccessToken, Limits, NewToken, TokenId, TokenRecord};
+use crate::domain::{AccessToken, Action, By, Entry, Limits, NewToken, TokenId, TokenRecord};
 use crate::store::{Rotated, Store, StoreError, TokenPage};
 
 /// A token that was made, with its secret, which nothing shows again.
@@ -52,15 +52,17 @@ impl Service {
     pub async fn create_token(
         &self,
         token: NewToken,
+        by: By,
         wait: Wait,
     ) -> Result<Acknowledged<Minted<TokenRecord>>, ServiceError> {
         let secret = drawn()?;
         let stored = secret.clone();
+        let entry = entry(&by, Action::TokenCreate, secret.id());
         let create = move |store: Arc<dyn Store>| async move {
-            store.create_token(&token, &stored).await.map(Some)
+            store.create_token(&token, &stored, &by).await.map(Some)
         };
         let nothing = || ServiceError::Internal("create_token: no token".into());
-        let made = self.write("create_token", wait, create).await?.ok_or_else(nothing)?;
+        let made = self.write("create_token", entry, wait, create).await?.ok_or_else(nothing)?;
         let Acknowledged { value, coherence } = made;
         Ok(Acknowledged { value: Minted { secret, value }, coherence })
     }
@@ -72,10 +74,12 @@ impl Service {
     pub async fn revoke_token(
         &self,
         id: TokenId,
+        by: By,
         wait: Wait,
     ) -> Result<Option<Acknowledged<TokenRecord>>, ServiceError> {
-        let revoke = move |store: Arc<dyn Store>| async move { store.revoke_token(&id).await };
-        self.write("revoke_token", wait, revoke).await
+        let entry = entry(&by, Action::TokenRevoke, &id);
+        let revoke = move |store: Arc<dyn Store>| async move { store.revoke_token(&id, &by).await };
+        self.write("revoke_token", entry, wait, revoke).await
     }
 
     /// Makes a token that may do what another one may, which is good for `overlap` yet; `None` if there
@@ -87,20 +91,25 @@ impl Service {
         &self,
         id: TokenId,
         overlap: Duration,
-        by: String,
+        by: By,
         wait: Wait,
     ) -> Result<Option<Acknowledged<Minted<Rotated>>>, ServiceError> {
         let secret = drawn()?;
         let stored = secret.clone();
+        let entry = entry(&by, Action::TokenRotate, &id);
         let rotate = move |store: Arc<dyn Store>| async move {
             store.rotate_token(&id, &stored, overlap, &by).await
         };
-        let rotated = self.write("rotate_token", wait, rotate).await?;
+        let rotated = self.write("rotate_token", entry, wait, rotate).await?;
         Ok(rotated.map(|Acknowledged { value, coherence }| Acknowledged {
             value: Minted { secret, value },
             coherence,
         }))
     }
+}
+
+fn entry(by: &By, action: Action, id: &TokenId) -> Entry {
+    Entry { token: Some(id.clone()), ..Entry::of(by.clone(), action) }
 }
 
 fn drawn() -> Result<AccessToken, ServiceError> {

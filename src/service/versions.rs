@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Acknowledged, Intent, Service, ServiceError};
-use crate::domain::{CredentialType, TenantId, Version, VersionInfo};
+use crate::domain::{
+    Action, By, CredentialType, Entry, FieldNames, Outcome, TenantId, Version, VersionInfo,
+};
 use crate::store::{CredentialsSet, Store, StoredCredentials, VersionsPage};
 use crate::telemetry::logging::chain;
 
@@ -29,18 +31,31 @@ impl Service {
         listed.map_err(|failure| ServiceError::of("versions", failure))
     }
 
-    /// What a version holds; `None` if there is no such version, or its credential is not there.
+    /// What a version holds, to be shown: that it is, is in the audit trail before this returns. `None` if
+    /// there is no such version, or its credential is not there.
     ///
     /// # Errors
-    /// It is destroyed, or the database is out of reach.
-    pub async fn version(
+    /// It is destroyed, or the database is out of reach; or the audit trail can't be written.
+    pub async fn reveal_version(
         &self,
         id: &TenantId,
         kind: CredentialType,
         version: Version,
+        by: By,
     ) -> Result<Option<StoredCredentials>, ServiceError> {
         let found = self.store()?.version(id, kind, version).await;
-        found.map_err(|failure| ServiceError::of("version", failure))
+        let found = found.map_err(|failure| ServiceError::of("version", failure))?;
+        let entry = entry(by, Action::CredentialsReveal, id, kind);
+        let entry = Entry { version: Some(version.get()), ..entry };
+        let names = |stored: &StoredCredentials| {
+            FieldNames::of(stored.credentials.reveal().keys().map(String::as_str))
+        };
+        let entry = match &found {
+            Some(stored) => Entry { fields: names(stored), ..entry },
+            None => entry.ending(Outcome::NotFound),
+        };
+        self.0.trail.commit(entry).await?;
+        Ok(found)
     }
 
     /// Makes a new version of what an earlier one holds; `None` if there is no such tenant.
@@ -52,12 +67,13 @@ impl Service {
         id: TenantId,
         kind: CredentialType,
         to: Version,
-        Intent { wait, precondition }: Intent,
+        Intent { by, wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<CredentialsSet>>, ServiceError> {
+        let entry = entry(by.clone(), Action::CredentialsRollBack, &id, kind);
         let write = move |store: Arc<dyn Store>| async move {
-            store.roll_back(&id, kind, to, &precondition).await
+            store.roll_back(&id, kind, to, &precondition, &by).await
         };
-        self.write("roll_back", wait, write).await
+        self.write("roll_back", entry, wait, write).await
     }
 
     /// Deletes a credential; its versions are kept for a while. `None` as of [`Service::roll_back`].
@@ -68,12 +84,13 @@ impl Service {
         &self,
         id: TenantId,
         kind: CredentialType,
-        Intent { wait, precondition }: Intent,
+        Intent { by, wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<()>>, ServiceError> {
+        let entry = entry(by.clone(), Action::CredentialsDelete, &id, kind);
         let write = move |store: Arc<dyn Store>| async move {
-            store.delete_credentials(&id, kind, &precondition).await
+            store.delete_credentials(&id, kind, &precondition, &by).await
         };
-        self.write("delete_credentials", wait, write).await
+        self.write("delete_credentials", entry, wait, write).await
     }
 
     /// Brings a deleted credential back, as a new version. `None` as of [`Service::roll_back`].
@@ -84,12 +101,13 @@ impl Service {
         &self,
         id: TenantId,
         kind: CredentialType,
-        Intent { wait, precondition }: Intent,
+        Intent { by, wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<CredentialsSet>>, ServiceError> {
+        let entry = entry(by.clone(), Action::CredentialsUndelete, &id, kind);
         let write = move |store: Arc<dyn Store>| async move {
-            store.undelete_credentials(&id, kind, &precondition).await
+            store.undelete_credentials(&id, kind, &precondition, &by).await
         };
-        self.write("undelete_credentials", wait, write).await
+        self.write("undelete_credentials", entry, wait, write).await
     }
 
     /// Destroys a version, or all of them, and says how many. `None` as of [`Service::roll_back`].
@@ -101,13 +119,18 @@ impl Service {
         id: TenantId,
         kind: CredentialType,
         which: Option<Version>,
-        Intent { wait, precondition }: Intent,
+        Intent { by, wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<u64>>, ServiceError> {
+        let entry = entry(by.clone(), Action::CredentialsDestroy, &id, kind);
         let write = move |store: Arc<dyn Store>| async move {
-            store.destroy_versions(&id, kind, which, &precondition).await
+            store.destroy_versions(&id, kind, which, &precondition, &by).await
         };
-        self.write("destroy_versions", wait, write).await
+        self.write("destroy_versions", entry, wait, write).await
     }
+}
+
+fn entry(by: By, action: Action, id: &TenantId, kind: CredentialType) -> Entry {
+    Entry { kind: Some(kind), ..Entry::of(by, action).to(id) }
 }
 
 /// Destroys what was deleted longer ago than `retention`, at once and then every hour, until `stop`.

@@ -9,6 +9,7 @@ use std::fmt;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
+use super::audit::Break;
 use crate::crypto::{NotSealed, Unopened};
 use crate::domain::{CredentialType, Invalid, NoVersion, TenantId};
 
@@ -57,9 +58,18 @@ pub enum StoreError {
     /// What tokens are hashed with is not taken for this program's own, so none can be told.
     #[error("the key that tokens are hashed with is refused")]
     PepperRefused(#[source] Refusal),
+    /// What the audit trail is chained by is not taken for this program's own.
+    #[error("the key that the audit trail is chained by is refused")]
+    ChainKeyRefused(#[source] Refusal),
     /// A token that is to be replaced is not good any more, or was replaced already.
     #[error("the token is expired, revoked or replaced")]
     Inactive,
+    /// The audit trail can't be written, and so nothing was.
+    #[error("the audit trail can't be written")]
+    Audit(#[source] Cause),
+    /// The chain of the audit trail is not as it was left.
+    #[error("the chain of the audit trail is broken")]
+    Chain(#[source] Break),
     /// Nothing was written, for it could not be sealed.
     #[error(transparent)]
     NotSealed(#[from] NotSealed),
@@ -116,6 +126,13 @@ const UNIQUE: [(&str, &str, &str); 3] = [
         "genesys_integration_id",
     ),
 ];
+
+impl StoreError {
+    /// An entry could not be written to the audit trail.
+    pub(super) fn of_audit(error: &sqlx::Error) -> Self {
+        Self::Audit(Cause::from(error))
+    }
+}
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {

@@ -10,7 +10,7 @@ use super::{Cause, StoreError};
 
 /// Tables whose names are ours. Found in a database that we have not migrated, somebody else made
 /// them.
-pub(super) const TABLES: [&str; 11] = [
+pub(super) const TABLES: [&str; 13] = [
     "tenants",
     "tenant_credentials",
     "tenant_credential_history",
@@ -22,6 +22,8 @@ pub(super) const TABLES: [&str; 11] = [
     "tenant_retired_keys",
     "tenant_tokens",
     "tenant_token_pepper",
+    "tenant_audit",
+    "tenant_audit_chain",
 ];
 
 /// Where applied migrations are recorded: by the library's name for it, so that another program

@@ -2,10 +2,12 @@
 //!
 //! A look-up returns `Result<Option<T>>`: absence is no error. A write is one transaction that
 //! locks the tenant's row first, and returns the changes that the database's triggers logged for
-//! it, so that the caller can tell them to every replica.
+//! it, so that the caller can tell them to every replica. It writes its row of the audit trail in the same
+//! transaction: neither is there without the other.
 //!
 //! Architecture Invariant: nothing in here knows of a cache, a bus or HTTP.
 
+mod audit;
 mod error;
 mod migrate;
 mod patch;
@@ -26,11 +28,15 @@ use jiff::Timestamp;
 use crate::coherence::{Instance, LogHead, LogIdentity, Snapshot};
 use crate::crypto::{Pepper, Sealed};
 use crate::domain::{
-    AccessToken, CacheKey, Change, CredentialType, Credentials, IntegrationId, IssuedToken, Limits,
-    Lookup, NewTenant, NewToken, PhoneNumberId, Precondition, Region, Status, Tenant, TenantId,
-    TenantPatch, TokenId, TokenRecord,
+    AccessToken, By, CacheKey, Change, CredentialType, Credentials, IntegrationId, IssuedToken,
+    Limits, Lookup, NewTenant, NewToken, PhoneNumberId, Precondition, Region, Status, Tenant,
+    TenantId, TenantPatch, TokenId, TokenRecord,
 };
 
+pub use audit::{
+    AuditPage, AuditQuery, AuditRecord, AuditTrail, Break, Chain, Chained, Order, Position,
+    Standing, Walk,
+};
 pub use error::{Cause, Refusal, StoreError, StoreResult};
 pub use migrate::MigrateError;
 pub use postgres::Postgres;
@@ -117,7 +123,7 @@ pub trait Tenants: Send + Sync {
 
     /// Creates a tenant with its credentials, all or nothing. [`StoreError::Duplicate`] names the
     /// field that another one has.
-    async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>>;
+    async fn create_tenant(&self, tenant: &NewTenant, by: &By) -> StoreResult<Written<Tenant>>;
 
     /// Changes a tenant; a patch that changes nothing logs nothing. `None`: there is none.
     /// [`StoreError::Invalid`]: its settings, merged, may not be stored.
@@ -127,6 +133,7 @@ pub trait Tenants: Send + Sync {
         id: &TenantId,
         patch: &TenantPatch,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<Tenant>>>;
 
     /// Deletes a tenant and everything of it. `None`: there is none.
@@ -135,6 +142,7 @@ pub trait Tenants: Send + Sync {
         &self,
         id: &TenantId,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<()>>>;
 }
 
@@ -212,6 +220,7 @@ pub trait CredentialStore: Send + Sync {
         credentials: &Credentials,
         link: Option<&GenesysLink>,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>>;
 }
 
@@ -258,10 +267,15 @@ pub trait Tokens: Send + Sync {
         &self,
         token: &NewToken,
         secret: &AccessToken,
+        by: &By,
     ) -> StoreResult<Written<TokenRecord>>;
 
     /// Takes a token back, for good; one that is revoked already stays so. `None`: there is none.
-    async fn revoke_token(&self, id: &TokenId) -> StoreResult<Option<Written<TokenRecord>>>;
+    async fn revoke_token(
+        &self,
+        id: &TokenId,
+        by: &By,
+    ) -> StoreResult<Option<Written<TokenRecord>>>;
 
     /// Creates a token that may do the same, for as long. The other one is good for `overlap` yet, or
     /// until it ends by itself; without any, it is revoked. `None`: there is none.
@@ -271,7 +285,7 @@ pub trait Tokens: Send + Sync {
         id: &TokenId,
         successor: &AccessToken,
         overlap: Duration,
-        by: &str,
+        by: &By,
     ) -> StoreResult<Option<Written<Rotated>>>;
 
     /// Notes when tokens were last used. Book-keeping: no change is logged.
@@ -452,7 +466,15 @@ pub trait Sampling: Send + Sync {
 /// All of it.
 #[async_trait]
 pub trait Store:
-    Tenants + CredentialStore + CredentialVersions + Tokens + ChangeLog + Replicas + Wrapping + Sampling
+    Tenants
+    + CredentialStore
+    + CredentialVersions
+    + Tokens
+    + AuditTrail
+    + ChangeLog
+    + Replicas
+    + Wrapping
+    + Sampling
 {
     /// Answers if the database does: for health checks.
     async fn ping(&self) -> StoreResult<()>;

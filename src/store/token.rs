@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use super::row::moment;
 use super::seal::refused;
 use super::{Refusal, StoreError, StoreResult};
-use crate::crypto::{Keyring, Pepper, PepperPlace, Sealed, Unopened};
+use crate::crypto::{Keyring, OwnKey, Pepper, Sealed, Unopened};
 use crate::domain::{
     CredentialType, IssuedToken, Limits, Scope, TenantId, Token, TokenHash, TokenId, TokenRecord,
 };
@@ -111,6 +111,9 @@ pub(super) fn types_of(limits: &Limits) -> Option<Vec<String>> {
     limits.types().map(|types| types.iter().map(ToString::to_string).collect())
 }
 
+/// What the pepper is sealed as.
+pub(super) const PEPPER: OwnKey = OwnKey("token pepper");
+
 /// The row of `tenant_token_pepper`.
 #[derive(FromRow)]
 pub(super) struct PepperRow {
@@ -124,7 +127,7 @@ impl PepperRow {
     pub fn open(self, keyring: &Keyring) -> StoreResult<Pepper> {
         let Self { sealed, key_id, wrapped_key } = self;
         let sealed = Sealed { sealed, key_id, wrapped_key };
-        let opened = keyring.open(&PepperPlace, &sealed);
+        let opened = keyring.open(&PEPPER, &sealed);
         let pepper = opened.and_then(|bytes| Pepper::of(&bytes).ok_or(Unopened::Malformed));
         pepper.map_err(|why| {
             let why = Refusal::Unopened(why);
@@ -136,5 +139,5 @@ impl PepperRow {
 
 /// A new pepper, sealed.
 pub(super) fn new_pepper(keyring: &Keyring) -> StoreResult<Sealed> {
-    Ok(keyring.seal(&PepperPlace, &Pepper::random()?)?)
+    Ok(keyring.seal(&PEPPER, &Pepper::random()?)?)
 }

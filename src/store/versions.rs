@@ -11,7 +11,7 @@ use super::seal::CredentialsRow;
 use super::{CredentialsSet, StoreError, StoreResult, StoredCredentials, Written};
 use crate::crypto::Keyring;
 use crate::domain::{
-    CredentialType, NoVersion, Precondition, TenantId, Version, VersionInfo, version_tag,
+    By, CredentialType, NoVersion, Precondition, TenantId, Version, VersionInfo, version_tag,
 };
 
 /// Versions that one transaction of [`CredentialVersions::destroy_deleted`] destroys.
@@ -59,6 +59,7 @@ pub trait CredentialVersions: Send + Sync {
         kind: CredentialType,
         to: Version,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>>;
 
     /// Deletes the credential. Its versions are kept for a while.
@@ -67,6 +68,7 @@ pub trait CredentialVersions: Send + Sync {
         tenant: &TenantId,
         kind: CredentialType,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<()>>>;
 
     /// Makes a new version of what the credential was when it was deleted. It is the same credential
@@ -76,6 +78,7 @@ pub trait CredentialVersions: Send + Sync {
         tenant: &TenantId,
         kind: CredentialType,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>>;
 
     /// Removes the bytes of a version for good, or of all there are and were; says of how many. If the
@@ -86,6 +89,7 @@ pub trait CredentialVersions: Send + Sync {
         kind: CredentialType,
         which: Option<Version>,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<u64>>>;
 
     /// Removes the bytes of all versions of credentials that were deleted longer ago than that; says of

@@ -6,8 +6,10 @@
 
 use sqlx::FromRow;
 
+use super::audit::CHAIN_KEY;
+use super::token::PEPPER;
 use super::{Refusal, StoreError, StoreResult};
-use crate::crypto::{Keyring, PepperPlace, Rewrap, Subject};
+use crate::crypto::{Keyring, Rewrap, Subject};
 
 /// A row, by its place.
 #[derive(FromRow)]
@@ -51,9 +53,17 @@ pub(super) fn credential(row: &WrappedRow, keyring: &Keyring) -> StoreResult<(St
 
 /// That of the pepper of tokens.
 pub(super) fn pepper(row: &WrappedRow, keyring: &Keyring) -> StoreResult<(String, Vec<u8>)> {
-    keyring.rewrap(&PepperPlace, &row.key_id, &row.wrapped_key).map_err(|error| match error {
+    keyring.rewrap(&PEPPER, &row.key_id, &row.wrapped_key).map_err(|error| match error {
         Rewrap::NotSealed(error) => error.into(),
         Rewrap::Unopened(why) => StoreError::PepperRefused(Refusal::Unopened(why)),
+    })
+}
+
+/// That of the key by which the audit trail is chained.
+pub(super) fn chain_key(row: &WrappedRow, keyring: &Keyring) -> StoreResult<(String, Vec<u8>)> {
+    keyring.rewrap(&CHAIN_KEY, &row.key_id, &row.wrapped_key).map_err(|error| match error {
+        Rewrap::NotSealed(error) => error.into(),
+        Rewrap::Unopened(why) => StoreError::ChainKeyRefused(Refusal::Unopened(why)),
     })
 }
 

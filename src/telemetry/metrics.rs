@@ -49,6 +49,16 @@ pub const KEYRING_KEYS: &str = "tenant_keyring_keys";
 pub const KEYRING_RELOAD_FAILURES: &str = "tenant_keyring_reload_failures_total";
 /// Whether callers without a token may do what a `scope` stands for (1), or not (0).
 pub const ANONYMOUS_SCOPE: &str = "tenant_anonymous_scope";
+/// What was entered into the audit trail, by `outcome`; what was counted together as often as it was
+/// done.
+pub const AUDIT_ENTRIES: &str = "tenant_audit_entries_total";
+/// Entries of the audit trail that could not be written (each is a reveal or a write that was refused, or
+/// a row that is tried again), and rounds in which it could not be chained.
+pub const AUDIT_FAILURES: &str = "tenant_audit_failures_total";
+/// Rows of the audit trail that are not chained yet, up to 100,000.
+pub const AUDIT_UNCHAINED: &str = "tenant_audit_unchained";
+/// The age of the oldest of them.
+pub const AUDIT_UNCHAINED_AGE: &str = "tenant_audit_unchained_seconds";
 /// Time that statements take, by `query`.
 pub const STORE_QUERY: &str = "tenant_store_query_seconds";
 /// Requests by `route` template, `method` and status `class`.
@@ -88,6 +98,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(KEYRING_KEYS, "Keys that the keyring has.");
     describe_counter!(KEYRING_RELOAD_FAILURES, "Times that the keyring could not be read again.");
     describe_gauge!(ANONYMOUS_SCOPE, "Whether callers without a token may do this.");
+    describe_counter!(AUDIT_ENTRIES, "What was entered into the audit trail.");
+    describe_counter!(AUDIT_FAILURES, "Failures to write or to chain the audit trail.");
+    describe_gauge!(AUDIT_UNCHAINED, "Rows of the audit trail that are not chained yet.");
+    describe_gauge!(AUDIT_UNCHAINED_AGE, "Seconds since the oldest of them was written.");
     describe_histogram!(STORE_QUERY, "Seconds a statement took.");
     Ok(handle)
 }

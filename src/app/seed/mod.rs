@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 pub use self::file::{SeedFile, parse};
-use crate::domain::NewTenant;
+use crate::domain::{By, NewTenant};
 use crate::service::{Intent, Service, ServiceError, Wait};
 use crate::store::Tenants;
 
@@ -37,6 +37,7 @@ pub async fn load<S: Tenants + ?Sized>(
     store: &S,
     service: &Service,
     file: SeedFile,
+    by: &By,
 ) -> anyhow::Result<SeedReport> {
     let (mut report, mut progress) = (SeedReport::default(), Progress::from(Instant::now()));
     let total = file.tenants.len();
@@ -45,7 +46,10 @@ pub async fn load<S: Tenants + ?Sized>(
             let SeedReport { created, kept } = report;
             tracing::info!(created, kept, total, "loading {}", file.name);
         }
-        if create(store, service, tenant).await.with_context(|| format!("tenants[{at}]"))? {
+        if create(store, service, tenant, by.clone())
+            .await
+            .with_context(|| format!("tenants[{at}]"))?
+        {
             report.created += 1;
         } else {
             report.kept += 1;
@@ -61,9 +65,10 @@ async fn create<S: Tenants + ?Sized>(
     store: &S,
     service: &Service,
     tenant: NewTenant,
+    by: By,
 ) -> anyhow::Result<bool> {
     let id = tenant.id.clone();
-    match service.create_tenant(tenant, Intent::unconditional(Wait::No)).await {
+    match service.create_tenant(tenant, Intent::unconditional(by, Wait::No)).await {
         Ok(_) => Ok(true),
         // By whichever field it was found: a number that it had may be another tenant's by now.
         Err(ServiceError::Conflict(_)) if store.tenant(&id).await?.is_some() => Ok(false),

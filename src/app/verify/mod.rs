@@ -8,7 +8,6 @@
 mod client;
 mod compare;
 mod probe;
-mod progress;
 mod propagation;
 mod replica;
 mod report;
@@ -23,10 +22,10 @@ use futures_util::stream::{self, StreamExt};
 
 use self::client::Client;
 use self::compare::{Outcome, Seen, Suspect, look_again, look_at};
-use self::progress::Progress;
 use self::propagation::Propagation;
 use self::replica::Replica;
 pub use self::report::{Report, Verdict};
+use super::progress::Progress;
 use crate::app::keyring::existing;
 use crate::coherence::Bound;
 use crate::config::{Database, KeyringFile, Verify};

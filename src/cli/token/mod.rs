@@ -14,7 +14,7 @@ use jiff::{Span, Timestamp};
 use crate::app::Core;
 use crate::config::{Cache, Seed, SeedOptions};
 use crate::domain::{
-    CredentialType, Limits, Name, NewToken, Scopes, ShortText, TenantId, TokenId, TokenRecord,
+    By, CredentialType, Limits, Name, NewToken, Scopes, ShortText, TenantId, TokenId, TokenRecord,
 };
 use crate::http::shown_token;
 use crate::service::{Coherence, Minted, Service, Wait};
@@ -22,7 +22,7 @@ use crate::store::{Rotated, TokenPage};
 use crate::telemetry::logging::chain;
 
 /// Who made a token, in its record.
-const BY: &str = "cli";
+const BY: By = By::command("token");
 /// Tokens that are read at a time.
 const PAGE: u32 = 200;
 
@@ -171,7 +171,7 @@ impl Create {
             scopes,
             limits: Limits::new(tenants, types),
             expires_at: expires_at.transpose()?,
-            created_by: BY.to_owned(),
+            created_by: BY.actor.to_string(),
         })
     }
 }
@@ -226,7 +226,7 @@ async fn on_core(
 }
 
 async fn create(service: &Service, token: NewToken) -> anyhow::Result<()> {
-    let made = service.create_token(token, Wait::ForReplicas).await?;
+    let made = service.create_token(token, BY, Wait::ForReplicas).await?;
     let Minted { secret, value } = made.value;
     tracing::info!(id = value.token.id.as_str(), name = value.token.name, "made a token");
     print(secret.reveal())
@@ -251,7 +251,7 @@ async fn list(service: &Service, as_json: bool) -> anyhow::Result<()> {
 }
 
 async fn revoke(service: &Service, id: TokenId) -> anyhow::Result<()> {
-    let Some(revoked) = service.revoke_token(id, Wait::ForReplicas).await? else {
+    let Some(revoked) = service.revoke_token(id, BY, Wait::ForReplicas).await? else {
         bail!("there is no such token");
     };
     let (id, name) = (revoked.value.token.id.as_str(), revoked.value.token.name.as_str());
@@ -263,7 +263,7 @@ async fn revoke(service: &Service, id: TokenId) -> anyhow::Result<()> {
 }
 
 async fn rotate(service: &Service, id: TokenId, overlap: Duration) -> anyhow::Result<()> {
-    let rotated = service.rotate_token(id, overlap, BY.to_owned(), Wait::ForReplicas).await?;
+    let rotated = service.rotate_token(id, overlap, BY, Wait::ForReplicas).await?;
     let Some(rotated) = rotated else { bail!("there is no such token") };
     let Minted { secret, value: Rotated { old, new } } = rotated.value;
     let ends = old.token.revoked_at.or(old.token.expires_at).map(|end| end.to_string());

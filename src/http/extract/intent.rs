@@ -6,19 +6,20 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::prefer;
-use crate::domain::{NamedTag, Precondition, Tags};
+use crate::domain::{By, NamedTag, Precondition, Tags};
 use crate::http::problem::Problem;
 use crate::service::Intent;
 
 impl<S: Sync> FromRequestParts<S> for Intent {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let precondition = Precondition {
             if_match: tags(&parts.headers, &IF_MATCH)?,
             if_none_match: tags(&parts.headers, &IF_NONE_MATCH)?,
         };
-        Ok(Self { wait: prefer::wanted(&parts.headers), precondition })
+        let by = By::from_request_parts(parts, state).await?;
+        Ok(Self { by, wait: prefer::wanted(&parts.headers), precondition })
     }
 }
 

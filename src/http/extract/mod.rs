@@ -1,6 +1,7 @@
 //! What requests bring: ids in paths, queries, JSON bodies and their fields, conditions.
 
 mod body;
+mod by;
 mod fields;
 mod if_none_match;
 mod intent;
@@ -10,6 +11,7 @@ mod prefer;
 mod query;
 
 pub use body::{BODY_LIMIT, JsonBody, MergePatch};
+pub use by::sent_by;
 pub use fields::Fields;
 pub use if_none_match::IfNoneMatch;
 pub use json::DEPTH_LIMIT;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
-use axum::http::{self, HeaderName, Method};
+use axum::http::{self, Extensions, HeaderName, Method};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either};
@@ -28,8 +28,9 @@ use self::meters::Meters;
 use super::auth::{Access, Caller, Names, Presented};
 use super::problem::Problem;
 use super::rate::{RateLimit, TokenRates};
-use crate::domain::{AccessToken, Limits, Scope};
-use crate::service::{Authentication, Service};
+use crate::domain::{AccessToken, Action, Entry, Limits, Outcome, Scope};
+use crate::http::extract::sent_by;
+use crate::service::{Authentication, Service, Trail};
 
 /// The header that carries the request's id, in both directions.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -55,6 +56,8 @@ pub struct Door {
     pub names: Names,
     /// Who knows tokens. Without, every token is a bad one.
     pub tokens: Option<Service>,
+    /// Who may not do something is entered here.
+    pub trail: Option<Trail>,
 }
 
 /// How much may be asked for. Nothing sets a limit by itself.
@@ -69,13 +72,34 @@ pub struct Room {
 }
 
 /// What is known of a request's caller before its handler runs.
-enum Entry {
+enum Entrance {
     /// They may go in: without a token, or with this one.
     In(Option<Caller>),
     /// They may not.
-    Refused(Problem),
+    Refused(Refused),
     /// Whose token it is, memory does not say.
     Ask(Service, AccessToken),
+}
+
+/// Somebody who may not go in.
+struct Refused {
+    problem: Problem,
+    /// Whether they lack the right to, which is entered into the trail.
+    is_denied: bool,
+    /// Who they are, if a good token says so.
+    bearer: Option<Caller>,
+}
+
+impl Refused {
+    /// Who asks too often, or in another way that is not to be.
+    const fn unfit(problem: Problem) -> Self {
+        Self { problem, is_denied: false, bearer: None }
+    }
+
+    /// Who may not do it.
+    const fn denied(problem: Problem, bearer: Option<Caller>) -> Self {
+        Self { problem, is_denied: true, bearer }
+    }
 }
 
 impl Endpoint {
@@ -127,14 +151,14 @@ impl Endpoint {
             request.extensions_mut().insert(id.clone());
         }
         let work = match self.enter(&request, began) {
-            Entry::Refused(problem) => Err(problem),
-            Entry::In(caller) => self.place().map(|place| {
+            Entrance::Refused(refused) => Err(self.refuse(refused, request.extensions(), &id)),
+            Entrance::In(caller) => self.place().map(|place| {
                 if let Some(caller) = caller {
                     request.extensions_mut().insert(caller);
                 }
                 (place, Either::Left(handler(request)))
             }),
-            Entry::Ask(service, token) => self.place().map(|place| {
+            Entrance::Ask(service, token) => self.place().map(|place| {
                 let work = self.introduce(service, token, request, handler);
                 (place, Either::Right(work))
             }),
@@ -186,9 +210,11 @@ impl Endpoint {
     }
 
     /// Lets a request's caller in, or not, if that can be told at once.
-    fn enter<B>(&self, request: &http::Request<B>, began: Instant) -> Entry {
+    fn enter<B>(&self, request: &http::Request<B>, began: Instant) -> Entrance {
+        let unfit = |problem| Entrance::Refused(Refused::unfit(problem));
+        let denied = |problem| Entrance::Refused(Refused::denied(problem, None));
         if !self.admits(request, began) {
-            return Entry::Refused(Problem::rate_limited());
+            return unfit(Problem::rate_limited());
         }
         // What is open to everyone is so whatever they bring.
         let presented = match self.access {
@@ -196,42 +222,61 @@ impl Endpoint {
             Access::Needs(_) => Presented::by(request.headers()),
         };
         let token = match (presented, &self.refusal) {
-            (Presented::Nothing, Some(problem)) => return Entry::Refused(problem.clone()),
-            _ if !self.door.names.admit(request) => return Entry::Refused(Problem::misdirected()),
-            (Presented::Nothing, None) => return Entry::In(None),
+            (Presented::Nothing, Some(problem)) => return denied(problem.clone()),
+            _ if !self.door.names.admit(request) => return unfit(Problem::misdirected()),
+            (Presented::Nothing, None) => return Entrance::In(None),
             (Presented::Token(token), _) => token,
-            (Presented::Unreadable, _) => return Entry::Refused(Problem::invalid_token()),
+            (Presented::Unreadable, _) => return denied(Problem::invalid_token()),
         };
         let Some(service) = &self.door.tokens else {
-            return Entry::Refused(Problem::invalid_token());
+            return denied(Problem::invalid_token());
         };
         let Some(recognised) = service.authenticate_cached(&token) else {
-            return Entry::Ask(service.clone(), token);
+            return Entrance::Ask(service.clone(), token);
         };
         match self.judge(recognised).and_then(|caller| self.count(caller, began)) {
-            Ok(caller) => Entry::In(Some(caller)),
-            Err(problem) => Entry::Refused(problem),
+            Ok(caller) => Entrance::In(Some(caller)),
+            Err(refused) => Entrance::Refused(refused),
         }
     }
 
     /// Lets the bearer of a token in, or not.
-    fn judge(&self, recognised: Authentication) -> Result<Caller, Problem> {
+    fn judge(&self, recognised: Authentication) -> Result<Caller, Refused> {
         let Authentication::Good { token, may_be_old } = recognised else {
-            return Err(Problem::invalid_token());
+            return Err(Refused::denied(Problem::invalid_token(), None));
         };
         // It may have been revoked meanwhile, by whoever reaches the database. That is as good as any
         // old answer to a look-up; nothing else is answered from memory alone.
         if may_be_old && self.access != Access::Needs(Scope::LookupRead) {
-            return Err(Problem::token_may_be_old());
+            return Err(Refused::unfit(Problem::token_may_be_old()));
         }
         let caller = Caller::Token(token);
-        caller.authorize(self.access)?;
-        Ok(caller)
+        match caller.authorize(self.access) {
+            Ok(()) => Ok(caller),
+            Err(problem) => Err(Refused::denied(problem, Some(caller))),
+        }
     }
 
     /// The same caller, if they may ask now.
-    fn count(&self, caller: Caller, now: Instant) -> Result<Caller, Problem> {
-        if self.admits_token(&caller, now) { Ok(caller) } else { Err(Problem::rate_limited()) }
+    fn count(&self, caller: Caller, now: Instant) -> Result<Caller, Refused> {
+        if self.admits_token(&caller, now) {
+            Ok(caller)
+        } else {
+            Err(Refused::unfit(Problem::rate_limited()))
+        }
+    }
+
+    /// The answer to whoever may not go in. That somebody lacks the right to is entered; nobody waits
+    /// for that.
+    fn refuse(&self, refused: Refused, request: &Extensions, id: &RequestId) -> Problem {
+        let Refused { problem, is_denied, bearer } = refused;
+        if let (true, Some(trail), Access::Needs(scope)) =
+            (is_denied, &self.door.trail, self.access)
+        {
+            let by = sent_by(bearer.as_ref(), request, id);
+            trail.note(Entry::of(by, Action::Access(scope)).ending(Outcome::Denied));
+        }
+        problem
     }
 
     /// Finds out whose token it is, and has the handler answer. In a box, so that the future of those who
@@ -249,14 +294,17 @@ impl Endpoint {
         async move {
             let recognised = match service.authenticate(&token).await {
                 Ok(recognised) => self.judge(recognised),
-                Err(error) => Err(error.into()),
+                Err(error) => Err(Refused::unfit(error.into())),
             };
             match recognised.and_then(|caller| self.count(caller, Instant::now())) {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);
                     handler(request).await
                 }
-                Err(problem) => problem.into_response(),
+                Err(refused) => {
+                    let id = RequestId::of(request.headers());
+                    self.refuse(refused, request.extensions(), &id).into_response()
+                }
             }
         }
         .boxed()
@@ -352,7 +400,8 @@ mod tests {
     }
 
     fn door(granted: Scopes) -> Door {
-        Door { anonymous: Caller::anonymous(granted), names: Names::Any, tokens: None }
+        let anonymous = Caller::anonymous(granted);
+        Door { anonymous, names: Names::Any, tokens: None, trail: None }
     }
 
     fn request(id: Option<&str>) -> Request {

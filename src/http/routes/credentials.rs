@@ -1,5 +1,5 @@
 //! With which secret do I act for them? Masked by default; in full with a scope of its own, and
-//! never without a line in the audit log.
+//! never before that is in the audit trail.
 //!
 //! What they were, and the ways back: see [`super::versions`].
 //!
@@ -12,18 +12,16 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
-use tracing::info;
 
 use crate::cache::{CredentialViews, Document};
-use crate::domain::{CredentialType, Credentials, Invalid, TenantId, version_tag};
+use crate::domain::{Action, By, CredentialType, Credentials, Invalid, TenantId, version_tag};
 use crate::http::auth::Caller;
 use crate::http::extract::{Fields, IfNoneMatch, JsonBody, Query, Segment, Segments};
-use crate::http::middleware::RequestId;
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
-use crate::service::{Acknowledged, Intent};
+use crate::service::{Acknowledged, Intent, Revealed, Shown};
 use crate::store::CredentialsSet;
 
 /// A tenant's credentials, masked
@@ -93,10 +91,10 @@ pub async fn full(
     Segments(id, kind): Segments<TenantId, CredentialType>,
     known: IfNoneMatch,
     caller: Caller,
-    request_id: RequestId,
+    by: By,
 ) -> Result<Reply, Problem> {
     let full = |views: &CredentialViews| Some(views.full.clone());
-    reveal(&state, (id, kind), &known, (&caller, &request_id), full).await
+    reveal(&state, (id, kind), &known, (&caller, by), (Shown::Full, full)).await
 }
 
 /// A tenant's WhatsApp credentials, with their secrets, under Meta's names
@@ -122,11 +120,11 @@ pub async fn meta(
     Segment(id): Segment<TenantId>,
     known: IfNoneMatch,
     caller: Caller,
-    request_id: RequestId,
+    by: By,
 ) -> Result<Reply, Problem> {
     let whose = (id, CredentialType::Whatsapp);
     let meta = |views: &CredentialViews| views.meta.clone();
-    reveal(&state, whose, &known, (&caller, &request_id), meta).await
+    reveal(&state, whose, &known, (&caller, by), (Shown::Meta, meta)).await
 }
 
 /// Set a tenant's credentials
@@ -187,46 +185,28 @@ pub async fn store(
     Ok(reply::tagged(answer, &version_tag(&set.id, set.version)))
 }
 
-/// Answers with secrets, and says so in the audit log; or that they are those that the caller has.
+/// Answers with secrets, once that is in the audit trail; or that they are those that the caller has.
 async fn reveal(
     state: &Shared,
     (id, kind): (TenantId, CredentialType),
     known: &IfNoneMatch,
-    (caller, request_id): (&Caller, &RequestId),
-    view: impl FnOnce(&CredentialViews) -> Option<Bytes>,
+    (caller, by): (&Caller, By),
+    (shown, view): (Shown, impl FnOnce(&CredentialViews) -> Option<Bytes>),
 ) -> Result<Reply, Problem> {
+    let absent = Problem::credentials_not_found(kind);
     if !caller.sees_credentials(&id, kind) {
-        return Ok(reply::hidden(Problem::credentials_not_found(kind), None));
+        state.service.denied(by, Action::CredentialsReveal, &id, Some(kind));
+        return Ok(reply::hidden(absent, None));
     }
-    let found = state.service.credentials(id.clone(), kind).await?;
-    let views = found.value.as_deref();
-    let Some((views, body)) = views.and_then(|views| Some((views, view(views)?))) else {
-        return Ok(reply::absent(Problem::credentials_not_found(kind), found.via));
-    };
-    let etag = views.etag.clone();
-    if known.matches(&etag) {
-        return Ok(reply::same_secret(etag, found.via));
-    }
-    audited(&id, kind, views.version, (caller, request_id));
-    Ok(reply::secret(Document { body, etag }, found.via))
-}
-
-/// Says in the audit log that secrets are about to be shown.
-pub(super) fn audited(
-    id: &TenantId,
-    kind: CredentialType,
-    version: i64,
-    (caller, request_id): (&Caller, &RequestId),
-) {
-    info!(
-        target: "tenant_service::audit",
-        tenant_id = id.as_str(),
-        "type" = kind.as_str(),
-        version,
-        actor = caller.actor(),
-        request_id = request_id.as_str(),
-        "credentials revealed"
-    );
+    let is_known = |etag: &[u8]| known.matches(etag);
+    Ok(match state.service.reveal(id, kind, shown, is_known, by).await? {
+        Revealed::Absent(via) => reply::absent(absent, via),
+        Revealed::Same(etag, via) => reply::same_secret(etag, via),
+        Revealed::Shown(views, via) => match view(&views) {
+            Some(body) => reply::secret(Document { body, etag: views.etag.clone() }, via),
+            None => reply::absent(absent, via),
+        },
+    })
 }
 
 async fn write(
@@ -238,6 +218,7 @@ async fn write(
 ) -> Result<Acknowledged<CredentialsSet>, Problem> {
     let (kind, credentials) = credentials_of(body)?;
     if !caller.sees_credentials(&id, kind) {
+        state.service.denied(intent.by, Action::CredentialsSet, &id, Some(kind));
         return Err(Problem::tenant_not_found());
     }
     let set = state.service.set_credentials(id, kind, credentials, None, intent).await?;

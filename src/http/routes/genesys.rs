@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cache::{CredentialViews, Document};
 use crate::domain::{
-    CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId, version_tag,
+    Action, CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId, version_tag,
 };
 use crate::http::auth::Caller;
 use crate::http::extract::{Fields, IfNoneMatch, JsonBody, Segment};
@@ -53,6 +53,7 @@ pub async fn set(
     let region = link.region.domain();
     let kind = CredentialType::Genesys;
     if !caller.sees_credentials(&id, kind) {
+        state.service.denied(intent.by, Action::CredentialsSet, &id, Some(kind));
         return Err(Problem::tenant_not_found());
     }
     let set = state.service.set_credentials(id, kind, credentials, Some(link), intent).await?;

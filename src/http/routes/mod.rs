@@ -1,5 +1,6 @@
 //! One file a resource: its error cases, documentation, handlers and tests.
 
+pub mod audit;
 pub mod credentials;
 pub mod docs;
 pub mod genesys;

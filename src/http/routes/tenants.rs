@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use super::lookups::answer;
 use crate::cache::TenantBody;
-use crate::domain::{Edit, Limits, NewTenant, Settings, Status, Tenant, TenantId, TenantPatch};
+use crate::domain::{
+    Action, Edit, Limits, NewTenant, Settings, Status, Tenant, TenantId, TenantPatch,
+};
 use crate::http::auth::{Caller, Unlimited};
 use crate::http::extract::{Fields, IfNoneMatch, JsonBody, MergePatch, Query, Segment, number};
 use crate::http::problem::Problem;
@@ -165,6 +167,7 @@ pub async fn patch(
 ) -> Result<Response, Problem> {
     let patch = patch_of(body)?;
     if !caller.sees(&id) {
+        state.service.denied(intent.by, Action::TenantUpdate, &id, None);
         return Err(Problem::tenant_not_found());
     }
     let patched = state.service.patch_tenant(id, patch, intent).await?;
@@ -194,6 +197,7 @@ pub async fn delete(
     intent: Intent,
 ) -> Result<Response, Problem> {
     if !caller.sees(&id) {
+        state.service.denied(intent.by, Action::TenantDelete, &id, None);
         return Err(Problem::tenant_not_found());
     }
     let deleted = state.service.delete_tenant(id, intent).await?;

@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::domain::{Invalid, Limits, NewToken, Scope, Scopes, TokenId, TokenRecord};
+use crate::domain::{By, Invalid, Limits, NewToken, Scope, Scopes, TokenId, TokenRecord};
 use crate::http::auth::Caller;
 use crate::http::extract::{Fields, JsonBody, Query, Segment, number};
 use crate::http::problem::Problem;
@@ -58,16 +58,17 @@ const FIELDS: [&str; 6] = ["name", "description", "scopes", "tenants", "types", 
 pub async fn create(
     State(state): State<Shared>,
     caller: Caller,
+    by: By,
     wait: Wait,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
-    let token = new_token(body, caller.actor(), Timestamp::now())?;
+    let token = new_token(body, by.actor.to_string(), Timestamp::now())?;
     let is_ones_own =
         token.scopes.are_within(caller.scopes()) && token.limits.are_within(caller.limits());
     if !is_ones_own {
         return Err(Problem::more_than_ones_own());
     }
-    let Acknowledged { value, coherence } = state.service.create_token(token, wait).await?;
+    let Acknowledged { value, coherence } = state.service.create_token(token, by, wait).await?;
     let Minted { secret, value } = value;
     Ok(reply::acknowledged(minted(secret.reveal(), &value), coherence))
 }
@@ -149,10 +150,11 @@ pub async fn revoke(
     State(state): State<Shared>,
     Segment(id): Segment<TokenId>,
     caller: Caller,
+    by: By,
     wait: Wait,
 ) -> Result<Response, Problem> {
     find(&state, &id, &caller).await?;
-    let revoked = state.service.revoke_token(id, wait).await?;
+    let revoked = state.service.revoke_token(id, by, wait).await?;
     let Acknowledged { value, coherence } = revoked.ok_or_else(Problem::token_not_found)?;
     Ok(reply::acknowledged(unstored(Value::Object(shown(&value))), coherence))
 }
@@ -179,6 +181,7 @@ pub async fn rotate(
     State(state): State<Shared>,
     Segment(id): Segment<TokenId>,
     caller: Caller,
+    by: By,
     wait: Wait,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
@@ -187,7 +190,7 @@ pub async fn rotate(
     if !found.token.scopes.are_within(caller.scopes()) {
         return Err(Problem::more_than_ones_own());
     }
-    let rotated = state.service.rotate_token(id, overlap, caller.actor(), wait).await?;
+    let rotated = state.service.rotate_token(id, overlap, by, wait).await?;
     let Acknowledged { value, coherence } = rotated.ok_or_else(Problem::token_not_found)?;
     let Minted { secret, value: Rotated { new, .. } } = value;
     Ok(reply::acknowledged(minted(secret.reveal(), &new), coherence))

@@ -11,12 +11,10 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::credentials::audited;
 use crate::cache::secret_text;
-use crate::domain::{CredentialType, TenantId, Version, VersionInfo, version_tag};
+use crate::domain::{Action, By, CredentialType, TenantId, Version, VersionInfo, version_tag};
 use crate::http::auth::Caller;
 use crate::http::extract::{Fields, JsonBody, Query, Segments, Three, number};
-use crate::http::middleware::RequestId;
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
@@ -110,16 +108,16 @@ pub async fn get(
     State(state): State<Shared>,
     Three(id, kind, version): Three<TenantId, CredentialType, Version>,
     caller: Caller,
-    request_id: RequestId,
+    by: By,
 ) -> Result<Response, Problem> {
     if !caller.sees_credentials(&id, kind) {
+        state.service.denied(by, Action::CredentialsReveal, &id, Some(kind));
         return Err(Problem::version_not_found());
     }
-    let found = state.service.version(&id, kind, version).await?;
+    let found = state.service.reveal_version(&id, kind, version, by).await?;
     let stored = found.ok_or_else(Problem::version_not_found)?;
     let body = secret_text(stored.credentials.reveal());
     let body = body.map_err(|_| Problem::internal(Some("version: not serialisable")))?;
-    audited(&id, kind, stored.version, (&caller, &request_id));
     Ok(reply::revealed(Bytes::from_owner(body), &version_tag(&stored.id, stored.version)))
 }
 
@@ -152,7 +150,7 @@ pub async fn roll_back(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let to = version_of(body)?;
-    writable(&caller, &id, kind)?;
+    writable(&state, &caller, (&id, kind), (Action::CredentialsRollBack, &intent))?;
     let set = state.service.roll_back(id, kind, to, intent).await?;
     answer("Credentials rolled back successfully", set)
 }
@@ -182,7 +180,7 @@ pub async fn delete(
     caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
-    writable(&caller, &id, kind)?;
+    writable(&state, &caller, (&id, kind), (Action::CredentialsDelete, &intent))?;
     let deleted = state.service.delete_credentials(id, kind, intent).await?;
     let Acknowledged { coherence, .. } = deleted.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(StatusCode::NO_CONTENT, coherence))
@@ -214,7 +212,7 @@ pub async fn undelete(
     caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
-    writable(&caller, &id, kind)?;
+    writable(&state, &caller, (&id, kind), (Action::CredentialsUndelete, &intent))?;
     let set = state.service.undelete_credentials(id, kind, intent).await?;
     answer("Credentials brought back successfully", set)
 }
@@ -245,7 +243,7 @@ pub async fn destroy_one(
     caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
-    writable(&caller, &id, kind)?;
+    writable(&state, &caller, (&id, kind), (Action::CredentialsDestroy, &intent))?;
     let destroyed = state.service.destroy_versions(id, kind, Some(version), intent).await?;
     let Acknowledged { coherence, .. } = destroyed.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(StatusCode::NO_CONTENT, coherence))
@@ -276,15 +274,24 @@ pub async fn destroy_all(
     caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
-    writable(&caller, &id, kind)?;
+    writable(&state, &caller, (&id, kind), (Action::CredentialsDestroy, &intent))?;
     let destroyed = state.service.destroy_versions(id, kind, None, intent).await?;
     let Acknowledged { value, coherence } = destroyed.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(Json(json!({"destroyed": value})), coherence))
 }
 
 /// Whether the caller may write there: where not, it looks as if there were no such tenant.
-fn writable(caller: &Caller, id: &TenantId, kind: CredentialType) -> Result<(), Problem> {
-    if caller.sees_credentials(id, kind) { Ok(()) } else { Err(Problem::tenant_not_found()) }
+fn writable(
+    state: &Shared,
+    caller: &Caller,
+    (id, kind): (&TenantId, CredentialType),
+    (action, intent): (Action, &Intent),
+) -> Result<(), Problem> {
+    if caller.sees_credentials(id, kind) {
+        return Ok(());
+    }
+    state.service.denied(intent.by.clone(), action, id, Some(kind));
+    Err(Problem::tenant_not_found())
 }
 
 fn answer(message: &str, set: Option<Acknowledged<CredentialsSet>>) -> Result<Response, Problem> {

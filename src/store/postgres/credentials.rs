@@ -4,11 +4,13 @@ use async_trait::async_trait;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::audit::record;
 use super::changes::logged_here;
 use super::tenants::{locked_owner, owner, set_link};
 use super::{Postgres, bounded};
 use crate::crypto::{Keyring, Sealed, Subject};
-use crate::domain::{CredentialType, Credentials, Precondition, TenantId};
+use crate::domain::{Action, By, CredentialType, Credentials, Precondition, TenantId};
+use crate::store::audit::credentials_made;
 use crate::store::seal::{CredentialsRow, open_kept, sealed};
 use crate::store::versions::{CurrentRow, require};
 use crate::store::{
@@ -75,10 +77,11 @@ impl CredentialStore for Postgres {
         credentials: &Credentials,
         link: Option<&GenesysLink>,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
         let mut lease = self.lease().await?;
         let what = (credentials, link, precondition);
-        let done = set(&mut lease, &self.keyring, tenant, kind, what);
+        let done = set(&mut lease, &self.keyring, (tenant, kind), what, by);
         let done = bounded("set_credentials", done).await;
         lease.settle(done)
     }
@@ -101,9 +104,9 @@ async fn find(
 async fn set(
     connection: &mut PgConnection,
     keyring: &Keyring,
-    id: &TenantId,
-    kind: CredentialType,
+    (id, kind): (&TenantId, CredentialType),
     (credentials, link, precondition): (&Credentials, Option<&GenesysLink>, &Precondition),
+    by: &By,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
     refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
@@ -117,6 +120,9 @@ async fn set(
         set_link(&mut transaction, id, link).await?;
     }
     let (credential, version) = put(&mut transaction, keyring, id, kind, credentials).await?;
+    let action = Action::CredentialsSet;
+    let entry = credentials_made(action, (id, kind), credentials, version, by);
+    record(&mut transaction, &entry).await?;
     let changes = logged_here(&mut transaction).await?;
     let tenant = owner(&mut transaction, id).await?;
     transaction.commit().await?;

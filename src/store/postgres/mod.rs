@@ -1,5 +1,6 @@
 //! PostgreSQL, 13 or newer: the truth that many replicas share.
 
+mod audit;
 mod changes;
 mod credentials;
 mod lease;

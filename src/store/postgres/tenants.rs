@@ -15,14 +15,16 @@ use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, FromRow, PgConnection};
 
+use super::audit::record;
 use super::changes::{current_xid, logged_here};
 use super::credentials::put;
 use super::{Postgres, bounded};
 use crate::crypto::Keyring;
 use crate::domain::{
-    Email, IntegrationId, Limits, Lookup, NewTenant, PhoneNumberId, Precondition, Region,
-    ShortText, Status, Tenant, TenantId, TenantPatch,
+    Action, By, Email, IntegrationId, Limits, Lookup, NewTenant, PhoneNumberId, Precondition,
+    Region, ShortText, Status, Tenant, TenantId, TenantPatch,
 };
+use crate::store::audit::{changed, created, credentials_made, deleted};
 use crate::store::patch::patched;
 use crate::store::row::{GONE, LookupRow, TenantRow, number, readable};
 use crate::store::token::tenants_of;
@@ -116,9 +118,9 @@ impl Tenants for Postgres {
         lease.settle(listed)
     }
 
-    async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>> {
+    async fn create_tenant(&self, tenant: &NewTenant, by: &By) -> StoreResult<Written<Tenant>> {
         let mut lease = self.lease().await?;
-        let created = bounded("create_tenant", create(&mut lease, &self.keyring, tenant)).await;
+        let created = bounded("create_tenant", create(&mut lease, &self.keyring, tenant, by)).await;
         lease.settle(created)
     }
 
@@ -127,9 +129,10 @@ impl Tenants for Postgres {
         id: &TenantId,
         patch: &TenantPatch,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<Tenant>>> {
         let mut lease = self.lease().await?;
-        let done = bounded("patch_tenant", apply(&mut lease, id, patch, precondition)).await;
+        let done = bounded("patch_tenant", apply(&mut lease, id, patch, precondition, by)).await;
         lease.settle(done)
     }
 
@@ -137,9 +140,10 @@ impl Tenants for Postgres {
         &self,
         id: &TenantId,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<()>>> {
         let mut lease = self.lease().await?;
-        let deleted = bounded("delete_tenant", delete(&mut lease, id, precondition)).await;
+        let deleted = bounded("delete_tenant", delete(&mut lease, id, precondition, by)).await;
         lease.settle(deleted)
     }
 }
@@ -240,6 +244,7 @@ async fn create(
     connection: &mut PgConnection,
     keyring: &Keyring,
     tenant: &NewTenant,
+    by: &By,
 ) -> StoreResult<Written<Tenant>> {
     let mut transaction = connection.begin().await?;
     let (phone, integration) = (&tenant.phone_number_id, &tenant.genesys_integration_id);
@@ -257,8 +262,12 @@ async fn create(
         .bind(Value::Object(tenant.settings.as_object().clone()).to_string())
         .execute(&mut *transaction)
         .await?;
+    record(&mut transaction, &created(tenant, by)).await?;
     for (kind, credentials) in &tenant.credentials {
-        put(&mut transaction, keyring, &tenant.id, *kind, credentials).await?;
+        let (_, version) = put(&mut transaction, keyring, &tenant.id, *kind, credentials).await?;
+        let place = (&tenant.id, *kind);
+        let entry = credentials_made(Action::CredentialsSet, place, credentials, version, by);
+        record(&mut transaction, &entry).await?;
     }
     let changes = logged_here(&mut transaction).await?;
     let value = current(&mut transaction, &tenant.id).await?;
@@ -271,6 +280,7 @@ async fn apply(
     id: &TenantId,
     patch: &TenantPatch,
     precondition: &Precondition,
+    by: &By,
 ) -> StoreResult<Option<Written<Tenant>>> {
     let mut transaction = connection.begin().await?;
     let before = tenant(&mut transaction, LOCKED, id.as_str()).await?;
@@ -282,6 +292,7 @@ async fn apply(
         return Ok(Some(Written::unchanged(before, xid)));
     }
     replace(&mut transaction, &after).await?;
+    record(&mut transaction, &changed(&before, &after, by)).await?;
     let changes = logged_here(&mut transaction).await?;
     let value = current(&mut transaction, id).await?;
     transaction.commit().await?;
@@ -328,6 +339,7 @@ async fn delete(
     connection: &mut PgConnection,
     id: &TenantId,
     precondition: &Precondition,
+    by: &By,
 ) -> StoreResult<Option<Written<()>>> {
     let mut transaction = connection.begin().await?;
     // The lock that the deletion needs, at once: to raise a weaker one could meet another's.
@@ -336,6 +348,7 @@ async fn delete(
     let Some(revision) = revision else { return Ok(None) };
     require(precondition, Some(revision.to_string()))?;
     sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
+    record(&mut transaction, &deleted(id, by)).await?;
     let changes = logged_here(&mut transaction).await?;
     transaction.commit().await?;
     Ok(Some(Written::logged((), changes)))

@@ -6,12 +6,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{Connection, PgConnection};
 
+use super::audit::record as enter;
 use super::changes::{current_xid, logged_here};
 use super::{Postgres, bounded};
 use crate::crypto::{Keyring, Pepper, Sealed};
 use crate::domain::{
-    AccessToken, IssuedToken, Limits, NewToken, ShortText, TokenId, TokenRecord, TokenStanding,
+    AccessToken, Action, By, IssuedToken, Limits, NewToken, ShortText, TokenId, TokenRecord,
+    TokenStanding,
 };
+use crate::store::audit::token as entry;
 use crate::store::row::{GONE, number};
 use crate::store::token::{IssuedRow, PepperRow, RecordRow, new_pepper, tenants_of, types_of};
 use crate::store::{Rotated, StoreError, StoreResult, TokenPage, Tokens, Written};
@@ -140,16 +143,21 @@ impl Tokens for Postgres {
         &self,
         token: &NewToken,
         secret: &AccessToken,
+        by: &By,
     ) -> StoreResult<Written<TokenRecord>> {
         let mut lease = self.lease().await?;
-        let created = create(&mut lease, &self.keyring, token, secret);
+        let created = create(&mut lease, &self.keyring, token, secret, by);
         let created = bounded("create_token", created).await;
         lease.settle(created)
     }
 
-    async fn revoke_token(&self, id: &TokenId) -> StoreResult<Option<Written<TokenRecord>>> {
+    async fn revoke_token(
+        &self,
+        id: &TokenId,
+        by: &By,
+    ) -> StoreResult<Option<Written<TokenRecord>>> {
         let mut lease = self.lease().await?;
-        let revoked = bounded("revoke_token", revoke(&mut lease, id)).await;
+        let revoked = bounded("revoke_token", revoke(&mut lease, id, by)).await;
         lease.settle(revoked)
     }
 
@@ -158,7 +166,7 @@ impl Tokens for Postgres {
         id: &TokenId,
         successor: &AccessToken,
         overlap: Duration,
-        by: &str,
+        by: &By,
     ) -> StoreResult<Option<Written<Rotated>>> {
         let mut lease = self.lease().await?;
         let rotated = rotate(&mut lease, &self.keyring, id, successor, (overlap, by));
@@ -232,6 +240,7 @@ async fn create(
     keyring: &Keyring,
     token: &NewToken,
     secret: &AccessToken,
+    by: &By,
 ) -> StoreResult<Written<TokenRecord>> {
     let mut transaction = connection.begin().await?;
     let hash = pepper_or_new(&mut transaction, keyring).await?.hash(secret);
@@ -248,6 +257,7 @@ async fn create(
         .bind(&token.created_by)
         .execute(&mut *transaction)
         .await?;
+    enter(&mut transaction, &entry(Action::TokenCreate, secret.id(), by)).await?;
     let changes = logged_here(&mut transaction).await?;
     let value = record(&mut transaction, RECORD, secret.id()).await?.ok_or(GONE)?;
     transaction.commit().await?;
@@ -257,6 +267,7 @@ async fn create(
 async fn revoke(
     connection: &mut PgConnection,
     id: &TokenId,
+    by: &By,
 ) -> StoreResult<Option<Written<TokenRecord>>> {
     let mut transaction = connection.begin().await?;
     let Some(before) = record(&mut transaction, LOCKED, id).await? else { return Ok(None) };
@@ -265,6 +276,7 @@ async fn revoke(
         return Ok(Some(Written::unchanged(before, xid)));
     }
     sqlx::query(REVOKE).bind(id.as_str()).execute(&mut *transaction).await?;
+    enter(&mut transaction, &entry(Action::TokenRevoke, id, by)).await?;
     let changes = logged_here(&mut transaction).await?;
     let value = record(&mut transaction, RECORD, id).await?.ok_or(GONE)?;
     transaction.commit().await?;
@@ -276,7 +288,7 @@ async fn rotate(
     keyring: &Keyring,
     id: &TokenId,
     successor: &AccessToken,
-    (overlap, by): (Duration, &str),
+    (overlap, by): (Duration, &By),
 ) -> StoreResult<Option<Written<Rotated>>> {
     let mut transaction = connection.begin().await?;
     let Some(before) = record(&mut transaction, LOCKED, id).await? else { return Ok(None) };
@@ -289,7 +301,7 @@ async fn rotate(
         .bind(id.as_str())
         .bind(successor.id().as_str())
         .bind(hash.0.as_slice())
-        .bind(by)
+        .bind(by.actor.to_string())
         .execute(&mut *transaction)
         .await?;
     sqlx::query(REPLACE)
@@ -298,6 +310,8 @@ async fn rotate(
         .bind(overlap.as_secs_f64())
         .execute(&mut *transaction)
         .await?;
+    enter(&mut transaction, &entry(Action::TokenRotate, id, by)).await?;
+    enter(&mut transaction, &entry(Action::TokenCreate, successor.id(), by)).await?;
     let changes = logged_here(&mut transaction).await?;
     let old = record(&mut transaction, RECORD, id).await?.ok_or(GONE)?;
     let new = record(&mut transaction, RECORD, successor.id()).await?.ok_or(GONE)?;

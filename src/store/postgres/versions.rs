@@ -8,12 +8,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::{Connection, PgConnection};
 
+use super::audit::record;
 use super::changes::logged_here;
 use super::credentials::{put, refuse_early, require_current, set_as};
 use super::tenants::{locked_owner, owner};
 use super::{Postgres, bounded};
 use crate::crypto::Keyring;
-use crate::domain::{CredentialType, NoVersion, Precondition, TenantId, Version, VersionInfo};
+use crate::domain::{
+    Action, By, CredentialType, NoVersion, Precondition, TenantId, Version, VersionInfo,
+};
+use crate::store::audit::{credentials_gone, credentials_made, swept};
 use crate::store::versions::{BATCH_ROWS, BATCHES, VersionInfoRow, VersionRow, page, readable};
 use crate::store::{
     CredentialVersions, CredentialsSet, StoreResult, StoredCredentials, VersionsPage, Written,
@@ -141,9 +145,10 @@ impl CredentialVersions for Postgres {
         kind: CredentialType,
         to: Version,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
         let mut lease = self.lease().await?;
-        let done = roll_back(&mut lease, &self.keyring, (tenant, kind), to, precondition);
+        let done = roll_back(&mut lease, &self.keyring, (tenant, kind), (to, precondition), by);
         let done = bounded("roll_back", done).await;
         lease.settle(done)
     }
@@ -153,9 +158,10 @@ impl CredentialVersions for Postgres {
         tenant: &TenantId,
         kind: CredentialType,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<()>>> {
         let mut lease = self.lease().await?;
-        let done = delete(&mut lease, tenant, kind, precondition);
+        let done = delete(&mut lease, (tenant, kind), precondition, by);
         let done = bounded("delete_credentials", done).await;
         lease.settle(done)
     }
@@ -165,9 +171,10 @@ impl CredentialVersions for Postgres {
         tenant: &TenantId,
         kind: CredentialType,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
         let mut lease = self.lease().await?;
-        let done = undelete(&mut lease, &self.keyring, (tenant, kind), precondition);
+        let done = undelete(&mut lease, &self.keyring, (tenant, kind), precondition, by);
         let done = bounded("undelete_credentials", done).await;
         lease.settle(done)
     }
@@ -178,9 +185,10 @@ impl CredentialVersions for Postgres {
         kind: CredentialType,
         which: Option<Version>,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<u64>>> {
         let mut lease = self.lease().await?;
-        let done = destroy(&mut lease, (tenant, kind), which, precondition);
+        let done = destroy(&mut lease, (tenant, kind), (which, precondition), by);
         let done = bounded("destroy_versions", done).await;
         lease.settle(done)
     }
@@ -258,8 +266,8 @@ async fn roll_back(
     connection: &mut PgConnection,
     keyring: &Keyring,
     (id, kind): (&TenantId, CredentialType),
-    to: Version,
-    precondition: &Precondition,
+    (to, precondition): (Version, &Precondition),
+    by: &By,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
     refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
@@ -273,6 +281,8 @@ async fn roll_back(
     let stored = row.open(keyring, id, kind)?;
     let (credential, version) =
         put(&mut transaction, keyring, id, kind, &stored.credentials).await?;
+    let (action, made) = (Action::CredentialsRollBack, &stored.credentials);
+    record(&mut transaction, &credentials_made(action, (id, kind), made, version, by)).await?;
     let changes = logged_here(&mut transaction).await?;
     let tenant = owner(&mut transaction, id).await?;
     transaction.commit().await?;
@@ -281,9 +291,9 @@ async fn roll_back(
 
 async fn delete(
     connection: &mut PgConnection,
-    id: &TenantId,
-    kind: CredentialType,
+    (id, kind): (&TenantId, CredentialType),
     precondition: &Precondition,
+    by: &By,
 ) -> StoreResult<Option<Written<()>>> {
     refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
@@ -294,6 +304,8 @@ async fn delete(
         return Err(NoVersion::OfType(kind).into());
     }
     of_which(&mut transaction, DELETE, (id, kind), None).await?;
+    let action = Action::CredentialsDelete;
+    record(&mut transaction, &credentials_gone(action, (id, kind), None, by)).await?;
     let changes = logged_here(&mut transaction).await?;
     transaction.commit().await?;
     Ok(Some(Written::logged((), changes)))
@@ -304,6 +316,7 @@ async fn undelete(
     keyring: &Keyring,
     (id, kind): (&TenantId, CredentialType),
     precondition: &Precondition,
+    by: &By,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
     refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
@@ -328,6 +341,8 @@ async fn undelete(
         .bind(&credential)
         .execute(&mut *transaction)
         .await?;
+    let (action, made) = (Action::CredentialsUndelete, &credentials);
+    record(&mut transaction, &credentials_made(action, (id, kind), made, version, by)).await?;
     let changes = logged_here(&mut transaction).await?;
     let tenant = owner(&mut transaction, id).await?;
     transaction.commit().await?;
@@ -337,8 +352,8 @@ async fn undelete(
 async fn destroy(
     connection: &mut PgConnection,
     place: (&TenantId, CredentialType),
-    which: Option<Version>,
-    precondition: &Precondition,
+    (which, precondition): (Option<Version>, &Precondition),
+    by: &By,
 ) -> StoreResult<Option<Written<u64>>> {
     let (id, kind) = place;
     refuse_early(connection, id, kind, precondition).await?;
@@ -360,6 +375,8 @@ async fn destroy(
             return Err(none.into());
         }
     }
+    let (action, version) = (Action::CredentialsDestroy, which.map(Version::get));
+    record(&mut transaction, &credentials_gone(action, place, version, by)).await?;
     let changes = logged_here(&mut transaction).await?;
     transaction.commit().await?;
     Ok(Some(Written::logged_if_any(destroyed, changes)))
@@ -395,6 +412,10 @@ async fn destroy_batch(
         .bind(BATCH_ROWS)
         .execute(&mut *transaction)
         .await?;
+    let versions = done.rows_affected();
+    if versions > 0 {
+        record(&mut transaction, &swept(versions)).await?;
+    }
     transaction.commit().await?;
-    Ok(Some(done.rows_affected()))
+    Ok(Some(versions))
 }

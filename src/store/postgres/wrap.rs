@@ -10,7 +10,7 @@ use super::lease::bounded_by;
 use super::{Postgres, bounded};
 use crate::crypto::Keyring;
 use crate::store::row::number;
-use crate::store::wrap::{Batch, RewrapRow, WrappedRow, credential, pepper};
+use crate::store::wrap::{Batch, RewrapRow, WrappedRow, chain_key, credential, pepper};
 use crate::store::{KeyUse, RotationLock, StoreResult, WrapPlace, WrapStep, Wrapping};
 
 /// Each row of each table is looked at to count them. Nobody waits for it.
@@ -112,10 +112,11 @@ macro_rules! one_row {
 }
 
 #[rustfmt::skip]
-const TABLES: [Table; 3] = [
+const TABLES: [Table; 4] = [
     table!("tenant_credentials", "tenant_id", "credential_type", "version", credential),
     table!("tenant_credential_history", "tenant_id", "credential_type", "version", credential),
     one_row!("tenant_token_pepper", pepper),
+    one_row!("tenant_audit_chain", chain_key),
 ];
 
 const RETIRE: &str = "\

@@ -4,11 +4,13 @@ use async_trait::async_trait;
 use sqlx::{Connection, SqliteConnection};
 use uuid::Uuid;
 
+use super::audit::record;
 use super::changes::{last_number, logged_after};
 use super::tenants::{owner, set_link};
 use super::{BEGIN, Sqlite};
 use crate::crypto::{Keyring, Sealed, Subject};
-use crate::domain::{CredentialType, Credentials, Precondition, TenantId};
+use crate::domain::{Action, By, CredentialType, Credentials, Precondition, TenantId};
+use crate::store::audit::credentials_made;
 use crate::store::row::GONE;
 use crate::store::seal::{CredentialsRow, open_kept, sealed};
 use crate::store::versions::{CurrentRow, require};
@@ -72,10 +74,11 @@ impl CredentialStore for Sqlite {
         credentials: &Credentials,
         link: Option<&GenesysLink>,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
         let mut connection = self.writer.acquire().await?;
         let what = (credentials, link, precondition);
-        let done = set(&mut connection, &self.keyring, tenant, kind, what);
+        let done = set(&mut connection, &self.keyring, (tenant, kind), what, by);
         timed_query("set_credentials", done).await
     }
 }
@@ -97,9 +100,9 @@ async fn find(
 async fn set(
     connection: &mut SqliteConnection,
     keyring: &Keyring,
-    id: &TenantId,
-    kind: CredentialType,
+    (id, kind): (&TenantId, CredentialType),
     (credentials, link, precondition): (&Credentials, Option<&GenesysLink>, &Precondition),
+    by: &By,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     if owner(&mut transaction, id).await?.is_none() {
@@ -113,6 +116,9 @@ async fn set(
         set_link(&mut transaction, id, link).await?;
     }
     let (credential, version) = put(&mut transaction, keyring, id, kind, credentials).await?;
+    let action = Action::CredentialsSet;
+    let entry = credentials_made(action, (id, kind), credentials, version, by);
+    record(&mut transaction, &entry).await?;
     let changes = logged_after(&mut transaction, before).await?;
     let tenant = owner(&mut transaction, id).await?.ok_or(GONE)?;
     transaction.commit().await?;

@@ -1,5 +1,6 @@
 //! SQLite: the embedded default, for one process on one machine.
 
+mod audit;
 mod changes;
 mod credentials;
 mod migrate;

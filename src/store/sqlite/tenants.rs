@@ -5,14 +5,16 @@ use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Connection, FromRow, SqliteConnection, SqlitePool};
 
+use super::audit::record;
 use super::changes::{last_number, logged_after};
 use super::credentials::put;
 use super::{BEGIN, Sqlite};
 use crate::crypto::Keyring;
 use crate::domain::{
-    Email, IntegrationId, Limits, Lookup, NewTenant, PhoneNumberId, Precondition, Region,
-    ShortText, Status, Tenant, TenantId, TenantPatch,
+    Action, By, Email, IntegrationId, Limits, Lookup, NewTenant, PhoneNumberId, Precondition,
+    Region, ShortText, Status, Tenant, TenantId, TenantPatch,
 };
+use crate::store::audit::{changed, created, credentials_made, deleted};
 use crate::store::patch::patched;
 use crate::store::row::{GONE, LookupRow, TenantRow, number, readable};
 use crate::store::token::tenants_of;
@@ -92,9 +94,9 @@ impl Tenants for Sqlite {
         timed_query("tenants", list(&mut connection, page, within)).await
     }
 
-    async fn create_tenant(&self, tenant: &NewTenant) -> StoreResult<Written<Tenant>> {
+    async fn create_tenant(&self, tenant: &NewTenant, by: &By) -> StoreResult<Written<Tenant>> {
         let mut connection = self.writer.acquire().await?;
-        timed_query("create_tenant", create(&mut connection, &self.keyring, tenant)).await
+        timed_query("create_tenant", create(&mut connection, &self.keyring, tenant, by)).await
     }
 
     async fn patch_tenant(
@@ -102,18 +104,21 @@ impl Tenants for Sqlite {
         id: &TenantId,
         patch: &TenantPatch,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<Tenant>>> {
         let mut connection = self.writer.acquire().await?;
-        timed_query("patch_tenant", apply(&mut connection, id, patch, precondition)).await
+        let done = apply(&mut connection, id, patch, precondition, by);
+        timed_query("patch_tenant", done).await
     }
 
     async fn delete_tenant(
         &self,
         id: &TenantId,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<()>>> {
         let mut connection = self.writer.acquire().await?;
-        timed_query("delete_tenant", delete(&mut connection, id, precondition)).await
+        timed_query("delete_tenant", delete(&mut connection, id, precondition, by)).await
     }
 }
 
@@ -182,6 +187,7 @@ async fn create(
     connection: &mut SqliteConnection,
     keyring: &Keyring,
     tenant: &NewTenant,
+    by: &By,
 ) -> StoreResult<Written<Tenant>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let before = last_number(&mut transaction).await?;
@@ -198,8 +204,12 @@ async fn create(
         .bind(Value::Object(tenant.settings.as_object().clone()).to_string())
         .execute(&mut *transaction)
         .await?;
+    record(&mut transaction, &created(tenant, by)).await?;
     for (kind, credentials) in &tenant.credentials {
-        put(&mut transaction, keyring, &tenant.id, *kind, credentials).await?;
+        let (_, version) = put(&mut transaction, keyring, &tenant.id, *kind, credentials).await?;
+        let place = (&tenant.id, *kind);
+        let entry = credentials_made(Action::CredentialsSet, place, credentials, version, by);
+        record(&mut transaction, &entry).await?;
     }
     let changes = logged_after(&mut transaction, before).await?;
     let value = current(&mut transaction, &tenant.id).await?;
@@ -212,6 +222,7 @@ async fn apply(
     id: &TenantId,
     patch: &TenantPatch,
     precondition: &Precondition,
+    by: &By,
 ) -> StoreResult<Option<Written<Tenant>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let Some(before) = by_id(&mut transaction, id).await? else { return Ok(None) };
@@ -222,6 +233,7 @@ async fn apply(
         return Ok(Some(Written::unchanged(before, last.unsigned_abs())));
     }
     replace(&mut transaction, &after).await?;
+    record(&mut transaction, &changed(&before, &after, by)).await?;
     let changes = logged_after(&mut transaction, last).await?;
     let value = current(&mut transaction, id).await?;
     transaction.commit().await?;
@@ -265,6 +277,7 @@ async fn delete(
     connection: &mut SqliteConnection,
     id: &TenantId,
     precondition: &Precondition,
+    by: &By,
 ) -> StoreResult<Option<Written<()>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let revision = sqlx::query_scalar(REVISION).bind(id.as_str());
@@ -273,6 +286,7 @@ async fn delete(
     require(precondition, Some(revision.to_string()))?;
     let before = last_number(&mut transaction).await?;
     sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
+    record(&mut transaction, &deleted(id, by)).await?;
     let changes = logged_after(&mut transaction, before).await?;
     transaction.commit().await?;
     Ok(Some(Written::logged((), changes)))

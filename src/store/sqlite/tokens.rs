@@ -6,12 +6,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{Connection, SqliteConnection};
 
+use super::audit::record as enter;
 use super::changes::{last_number, logged_after};
 use super::{BEGIN, Sqlite};
 use crate::crypto::{Keyring, Pepper, Sealed};
 use crate::domain::{
-    AccessToken, IssuedToken, Limits, NewToken, ShortText, TokenId, TokenRecord, TokenStanding,
+    AccessToken, Action, By, IssuedToken, Limits, NewToken, ShortText, TokenId, TokenRecord,
+    TokenStanding,
 };
+use crate::store::audit::token as entry;
 use crate::store::row::{GONE, number};
 use crate::store::token::{IssuedRow, PepperRow, RecordRow, new_pepper, tenants_of, types_of};
 use crate::store::{Rotated, StoreError, StoreResult, TokenPage, Tokens, Written};
@@ -115,15 +118,20 @@ impl Tokens for Sqlite {
         &self,
         token: &NewToken,
         secret: &AccessToken,
+        by: &By,
     ) -> StoreResult<Written<TokenRecord>> {
         let mut connection = self.writer.acquire().await?;
-        let created = create(&mut connection, &self.keyring, token, secret);
+        let created = create(&mut connection, &self.keyring, token, secret, by);
         timed_query("create_token", created).await
     }
 
-    async fn revoke_token(&self, id: &TokenId) -> StoreResult<Option<Written<TokenRecord>>> {
+    async fn revoke_token(
+        &self,
+        id: &TokenId,
+        by: &By,
+    ) -> StoreResult<Option<Written<TokenRecord>>> {
         let mut connection = self.writer.acquire().await?;
-        timed_query("revoke_token", revoke(&mut connection, id)).await
+        timed_query("revoke_token", revoke(&mut connection, id, by)).await
     }
 
     async fn rotate_token(
@@ -131,7 +139,7 @@ impl Tokens for Sqlite {
         id: &TokenId,
         successor: &AccessToken,
         overlap: Duration,
-        by: &str,
+        by: &By,
     ) -> StoreResult<Option<Written<Rotated>>> {
         let mut connection = self.writer.acquire().await?;
         let rotated = rotate(&mut connection, &self.keyring, id, successor, (overlap, by));
@@ -215,6 +223,7 @@ async fn create(
     keyring: &Keyring,
     token: &NewToken,
     secret: &AccessToken,
+    by: &By,
 ) -> StoreResult<Written<TokenRecord>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let before = last_number(&mut transaction).await?;
@@ -232,6 +241,7 @@ async fn create(
         .bind(&token.created_by)
         .execute(&mut *transaction)
         .await?;
+    enter(&mut transaction, &entry(Action::TokenCreate, secret.id(), by)).await?;
     let changes = logged_after(&mut transaction, before).await?;
     let value = record(&mut transaction, secret.id()).await?.ok_or(GONE)?;
     transaction.commit().await?;
@@ -241,6 +251,7 @@ async fn create(
 async fn revoke(
     connection: &mut SqliteConnection,
     id: &TokenId,
+    by: &By,
 ) -> StoreResult<Option<Written<TokenRecord>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let Some(before) = record(&mut transaction, id).await? else { return Ok(None) };
@@ -249,6 +260,7 @@ async fn revoke(
         return Ok(Some(Written::unchanged(before, last.unsigned_abs())));
     }
     sqlx::query(REVOKE).bind(id.as_str()).execute(&mut *transaction).await?;
+    enter(&mut transaction, &entry(Action::TokenRevoke, id, by)).await?;
     let changes = logged_after(&mut transaction, last).await?;
     let value = record(&mut transaction, id).await?.ok_or(GONE)?;
     transaction.commit().await?;
@@ -260,7 +272,7 @@ async fn rotate(
     keyring: &Keyring,
     id: &TokenId,
     successor: &AccessToken,
-    (overlap, by): (Duration, &str),
+    (overlap, by): (Duration, &By),
 ) -> StoreResult<Option<Written<Rotated>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     let Some(found) = record(&mut transaction, id).await? else { return Ok(None) };
@@ -274,7 +286,7 @@ async fn rotate(
         .bind(id.as_str())
         .bind(successor.id().as_str())
         .bind(hash.0.as_slice())
-        .bind(by)
+        .bind(by.actor.to_string())
         .execute(&mut *transaction)
         .await?;
     sqlx::query(REPLACE)
@@ -283,6 +295,8 @@ async fn rotate(
         .bind(overlap.as_secs_f64())
         .execute(&mut *transaction)
         .await?;
+    enter(&mut transaction, &entry(Action::TokenRotate, id, by)).await?;
+    enter(&mut transaction, &entry(Action::TokenCreate, successor.id(), by)).await?;
     let changes = logged_after(&mut transaction, before).await?;
     let old = record(&mut transaction, id).await?.ok_or(GONE)?;
     let new = record(&mut transaction, successor.id()).await?.ok_or(GONE)?;

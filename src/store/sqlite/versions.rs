@@ -8,12 +8,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::{Connection, SqliteConnection};
 
+use super::audit::record;
 use super::changes::{last_number, logged_after};
 use super::credentials::{put, require_current, set_as};
 use super::tenants::owner;
 use super::{BEGIN, Sqlite};
 use crate::crypto::Keyring;
-use crate::domain::{CredentialType, NoVersion, Precondition, TenantId, Version, VersionInfo};
+use crate::domain::{
+    Action, By, CredentialType, NoVersion, Precondition, TenantId, Version, VersionInfo,
+};
+use crate::store::audit::{credentials_gone, credentials_made, swept};
 use crate::store::row::GONE;
 use crate::store::versions::{BATCH_ROWS, BATCHES, VersionInfoRow, VersionRow, page, readable};
 use crate::store::{
@@ -123,11 +127,12 @@ impl CredentialVersions for Sqlite {
         kind: CredentialType,
         to: Version,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
         let mut connection = self.writer.acquire().await?;
         timed_query(
             "roll_back",
-            roll_back(&mut connection, &self.keyring, (tenant, kind), to, precondition),
+            roll_back(&mut connection, &self.keyring, (tenant, kind), (to, precondition), by),
         )
         .await
     }
@@ -137,9 +142,11 @@ impl CredentialVersions for Sqlite {
         tenant: &TenantId,
         kind: CredentialType,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<()>>> {
         let mut connection = self.writer.acquire().await?;
-        timed_query("delete_credentials", delete(&mut connection, tenant, kind, precondition)).await
+        timed_query("delete_credentials", delete(&mut connection, (tenant, kind), precondition, by))
+            .await
     }
 
     async fn undelete_credentials(
@@ -147,11 +154,12 @@ impl CredentialVersions for Sqlite {
         tenant: &TenantId,
         kind: CredentialType,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
         let mut connection = self.writer.acquire().await?;
         timed_query(
             "undelete_credentials",
-            undelete(&mut connection, &self.keyring, (tenant, kind), precondition),
+            undelete(&mut connection, &self.keyring, (tenant, kind), precondition, by),
         )
         .await
     }
@@ -162,11 +170,12 @@ impl CredentialVersions for Sqlite {
         kind: CredentialType,
         which: Option<Version>,
         precondition: &Precondition,
+        by: &By,
     ) -> StoreResult<Option<Written<u64>>> {
         let mut connection = self.writer.acquire().await?;
         timed_query(
             "destroy_versions",
-            destroy(&mut connection, (tenant, kind), which, precondition),
+            destroy(&mut connection, (tenant, kind), (which, precondition), by),
         )
         .await
     }
@@ -244,8 +253,8 @@ async fn roll_back(
     connection: &mut SqliteConnection,
     keyring: &Keyring,
     (id, kind): (&TenantId, CredentialType),
-    to: Version,
-    precondition: &Precondition,
+    (to, precondition): (Version, &Precondition),
+    by: &By,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     if owner(&mut transaction, id).await?.is_none() {
@@ -259,6 +268,8 @@ async fn roll_back(
     let stored = row.open(keyring, id, kind)?;
     let (credential, version) =
         put(&mut transaction, keyring, id, kind, &stored.credentials).await?;
+    let (action, made) = (Action::CredentialsRollBack, &stored.credentials);
+    record(&mut transaction, &credentials_made(action, (id, kind), made, version, by)).await?;
     let changes = logged_after(&mut transaction, before).await?;
     let tenant = owner(&mut transaction, id).await?.ok_or(GONE)?;
     transaction.commit().await?;
@@ -267,9 +278,9 @@ async fn roll_back(
 
 async fn delete(
     connection: &mut SqliteConnection,
-    id: &TenantId,
-    kind: CredentialType,
+    (id, kind): (&TenantId, CredentialType),
     precondition: &Precondition,
+    by: &By,
 ) -> StoreResult<Option<Written<()>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     if owner(&mut transaction, id).await?.is_none() {
@@ -280,6 +291,8 @@ async fn delete(
         return Err(NoVersion::OfType(kind).into());
     }
     of_which(&mut transaction, DELETE, (id, kind), None).await?;
+    let action = Action::CredentialsDelete;
+    record(&mut transaction, &credentials_gone(action, (id, kind), None, by)).await?;
     let changes = logged_after(&mut transaction, before).await?;
     transaction.commit().await?;
     Ok(Some(Written::logged((), changes)))
@@ -290,6 +303,7 @@ async fn undelete(
     keyring: &Keyring,
     (id, kind): (&TenantId, CredentialType),
     precondition: &Precondition,
+    by: &By,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
     let mut transaction = connection.begin_with(BEGIN).await?;
     if owner(&mut transaction, id).await?.is_none() {
@@ -314,6 +328,8 @@ async fn undelete(
         .bind(&credential)
         .execute(&mut *transaction)
         .await?;
+    let (action, made) = (Action::CredentialsUndelete, &credentials);
+    record(&mut transaction, &credentials_made(action, (id, kind), made, version, by)).await?;
     let changes = logged_after(&mut transaction, before).await?;
     let tenant = owner(&mut transaction, id).await?.ok_or(GONE)?;
     transaction.commit().await?;
@@ -323,8 +339,8 @@ async fn undelete(
 async fn destroy(
     connection: &mut SqliteConnection,
     place: (&TenantId, CredentialType),
-    which: Option<Version>,
-    precondition: &Precondition,
+    (which, precondition): (Option<Version>, &Precondition),
+    by: &By,
 ) -> StoreResult<Option<Written<u64>>> {
     let (id, kind) = place;
     let mut transaction = connection.begin_with(BEGIN).await?;
@@ -346,6 +362,8 @@ async fn destroy(
             return Err(none.into());
         }
     }
+    let (action, version) = (Action::CredentialsDestroy, which.map(Version::get));
+    record(&mut transaction, &credentials_gone(action, place, version, by)).await?;
     let changes = logged_after(&mut transaction, before).await?;
     transaction.commit().await?;
     if destroyed > 0 {
@@ -377,8 +395,12 @@ async fn destroy_batch(connection: &mut SqliteConnection, retention: Duration) -
         .bind(BATCH_ROWS)
         .execute(&mut *transaction)
         .await?;
+    let versions = done.rows_affected();
+    if versions > 0 {
+        record(&mut transaction, &swept(versions)).await?;
+    }
     transaction.commit().await?;
-    Ok(done.rows_affected())
+    Ok(versions)
 }
 
 /// Empties the write-ahead log. That it can't be done fails no write: it is done again within the

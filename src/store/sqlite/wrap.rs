@@ -9,7 +9,7 @@ use sqlx::{Connection, SqliteConnection};
 use super::{BEGIN, Sqlite};
 use crate::crypto::Keyring;
 use crate::store::row::number;
-use crate::store::wrap::{Batch, RewrapRow, WrappedRow, credential, pepper};
+use crate::store::wrap::{Batch, RewrapRow, WrappedRow, chain_key, credential, pepper};
 use crate::store::{
     Cause, KeyUse, RotationLock, StoreError, StoreResult, WrapPlace, WrapStep, Wrapping,
 };
@@ -102,10 +102,11 @@ macro_rules! one_row {
 }
 
 #[rustfmt::skip]
-const TABLES: [Table; 3] = [
+const TABLES: [Table; 4] = [
     table!("tenant_credentials", "tenant_id", "credential_type", "version", credential),
     table!("tenant_credential_history", "tenant_id", "credential_type", "version", credential),
     one_row!("tenant_token_pepper", pepper),
+    one_row!("tenant_audit_chain", chain_key),
 ];
 
 const RETIRE: &str = "INSERT OR IGNORE INTO tenant_retired_keys (key_id) VALUES (?1)";

@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{assert_problem, create, set, stores, tenant, variants};
-use crate::harness::Replica;
+use crate::harness::{Replica, eventually};
 
 fn whatsapp() -> Value {
     json!({
@@ -351,11 +353,13 @@ async fn a_number_that_would_be_rounded_is_refused() {
 }
 
 #[tokio::test]
-async fn a_reveal_is_on_record_whatever_is_logged() {
+async fn where_the_audit_trail_ends_is_on_record_whatever_is_logged() {
     let replica =
         Replica::builder().env("RUST_LOG", "error,tenant_service::app=info").start().await;
     replica.get("/api/tenants/demo-tenant-001/credentials/genesys").await.expecting(200);
-    replica.wait_for_log(|line| line["message"] == "credentials revealed").await;
+    let told = |line: &Value| line["message"] == "the audit trail is chained up to here";
+    let line = replica.wait_for_log(told).await;
+    assert!(line["number"].is_number() && line["hash"].is_string(), "{line}");
 }
 
 #[tokio::test]
@@ -366,19 +370,23 @@ async fn every_reveal_is_audited_and_nothing_that_is_revealed_is_logged() {
         let id = format!("reveal-{number}");
         let path = format!("/tenants/demo-tenant-001/{path}");
         replica.get(&path).header("x-request-id", &id).await.expecting(200);
-        let line = replica
-            .wait_for_log(|line| {
-                line["target"] == "tenant_service::audit" && line["request_id"] == id.as_str()
-            })
-            .await;
-        assert_eq!(line["message"], "credentials revealed");
-        assert_eq!(line["tenant_id"], "demo-tenant-001");
     }
     replica.get("/tenants/demo-tenant-001/credentials?type=whatsapp").await.expecting(200);
-    replica.get("/tenants/absent/credentials/whatsapp").await.expecting(404);
-    let lines = replica.logs();
-    let audited = lines.iter().filter(|line| line["target"] == "tenant_service::audit");
-    assert_eq!(audited.count(), paths.len(), "neither a mask nor an absence is a reveal");
+    let absent = replica.get("/tenants/absent/credentials/whatsapp");
+    absent.header("x-request-id", "reveal-3").await.expecting(404);
+    // In the order of the chain; a mask is no reveal.
+    let path = "/api/audit?action=credentials.reveal&order=oldest";
+    let entries = eventually(Duration::from_secs(30), "they are chained", async || {
+        let page = replica.get_json(path).await;
+        page["entries"].as_array().filter(|entries| entries.len() == 4).cloned()
+    })
+    .await;
+    for (number, entry) in entries.iter().enumerate() {
+        assert_eq!(entry["request_id"], format!("reveal-{number}"));
+        let (tenant, outcome) =
+            if number < 3 { ("demo-tenant-001", "ok") } else { ("absent", "not_found") };
+        assert_eq!((&entry["tenant_id"], &entry["outcome"]), (&json!(tenant), &json!(outcome)));
+    }
     let whole = replica.process.stdout.text() + &replica.process.stderr.text();
     for secret in ["not-a-real", "access_token", "demo-client-id"] {
         assert!(!whole.contains(secret), "{secret} is in the log");

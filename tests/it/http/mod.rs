@@ -1,5 +1,6 @@
 //! The HTTP contract, through the front door: replicas as processes, on both stores.
 
+mod audit;
 mod credentials;
 mod lookups;
 mod node_clients;

@@ -1,5 +1,6 @@
 //! The process: what a stranger tries first, how it starts, ends, and does without.
 
+mod audit;
 mod commands;
 mod degraded;
 mod keyring;

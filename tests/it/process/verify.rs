@@ -273,7 +273,7 @@ async fn what_cannot_be_checked_is_told() {
     let other = told(&other_server().await, &database.url).await;
     assert!(other.contains("is no tenant-service"), "{other}");
     let tls = told("https://127.0.0.1:1", &database.url).await;
-    assert!(tls.contains("--replica: asks for TLS"), "{tls}");
+    assert!(tls.contains("https://127.0.0.1:1 is out of reach"), "{tls}");
     let away = told(&replica.url(""), "postgres://svc:hunter2@127.0.0.1:1/none").await;
     assert!(away.contains("reading the database") && !away.contains("hunter2"), "{away}");
     let empty = Postgres::empty_database().await;

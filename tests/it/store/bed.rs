@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tenant_service::coherence::Snapshot;
 use tenant_service::crypto::Keyring;
 use tenant_service::domain::{
-    Change, CredentialType, Credentials, NewTenant, Precondition, Settings, Status, Tenant,
+    By, Change, CredentialType, Credentials, NewTenant, Precondition, Settings, Status, Tenant,
     TenantId,
 };
 use tenant_service::store::{MigrateError, Postgres, Sqlite, Store, Written};
@@ -207,14 +207,16 @@ impl Bed {
 
     /// Creates a tenant with this id and name, and this phone number and integration.
     pub(super) async fn create(&self, id: &str, phone: &str, integration: &str) -> Written<Tenant> {
-        self.store.create_tenant(&new_tenant(id, phone, integration)).await.unwrap()
+        self.store.create_tenant(&new_tenant(id, phone, integration), &by()).await.unwrap()
     }
 
     /// Sets credentials of this type and returns the version.
     pub(super) async fn set(&self, id: &str, kind: CredentialType, value: Value) -> i64 {
         let credentials = Credentials::new(kind, value).unwrap();
-        let set =
-            self.store.set_credentials(&tenant_id(id), kind, &credentials, None, &ALWAYS).await;
+        let set = self
+            .store
+            .set_credentials(&tenant_id(id), kind, &credentials, None, &ALWAYS, &by())
+            .await;
         set.unwrap().unwrap().value.version
     }
 }
@@ -227,6 +229,11 @@ fn shell(store: &Sqlite) -> SqliteConnectOptions {
     let busy = Duration::from_secs(5);
     let options = SqliteConnectOptions::new().filename(store.path());
     options.create_if_missing(true).busy_timeout(busy)
+}
+
+/// Whoever it is that writes in these tests.
+pub(super) fn by() -> By {
+    By::command("test")
 }
 
 pub(super) fn tenant_id(id: &str) -> TenantId {

@@ -7,7 +7,7 @@ use tenant_service::domain::{CredentialType, Credentials};
 use tenant_service::store::{GenesysLink, StoreError};
 use tokio::task::JoinSet;
 
-use super::bed::{ALWAYS, Bed, lines, tenant_id};
+use super::bed::{ALWAYS, Bed, by, lines, tenant_id};
 
 const WHATSAPP: CredentialType = CredentialType::Whatsapp;
 const GENESYS: CredentialType = CredentialType::Genesys;
@@ -21,7 +21,8 @@ pub(super) async fn versions_follow_one_another(bed: &Bed) {
     for version in 1..=3 {
         let value = json!({"access_token": format!("made up {version}"), "more": {"n": [1.5]}});
         let credentials = Credentials::new(WHATSAPP, value).unwrap();
-        let set = bed.store.set_credentials(&id, WHATSAPP, &credentials, None, &ALWAYS).await;
+        let set =
+            bed.store.set_credentials(&id, WHATSAPP, &credentials, None, &ALWAYS, &by()).await;
         let set = set.unwrap().unwrap();
         assert_eq!(set.value.version, version);
         assert_eq!(
@@ -62,8 +63,10 @@ pub(super) async fn a_link_changes_the_tenant_in_the_same_transaction(bed: &Bed)
     let id = tenant_id("t1");
     bed.create("t1", "1", "i1").await;
     let credentials = Credentials::new(GENESYS, json!({"clientId": "c"})).unwrap();
-    let set =
-        bed.store.set_credentials(&id, GENESYS, &credentials, Some(&link("i2")), &ALWAYS).await;
+    let set = bed
+        .store
+        .set_credentials(&id, GENESYS, &credentials, Some(&link("i2")), &ALWAYS, &by())
+        .await;
     let set = set.unwrap().unwrap();
     assert_eq!(
         lines(&set.changes),
@@ -80,8 +83,10 @@ pub(super) async fn a_link_changes_the_tenant_in_the_same_transaction(bed: &Bed)
     assert_eq!(tenant.revision, set.value.tenant.revision);
 
     // The same link again: no change of the tenant's own.
-    let set =
-        bed.store.set_credentials(&id, GENESYS, &credentials, Some(&link("i2")), &ALWAYS).await;
+    let set = bed
+        .store
+        .set_credentials(&id, GENESYS, &credentials, Some(&link("i2")), &ALWAYS, &by())
+        .await;
     let set = set.unwrap().unwrap();
     assert_eq!((set.changes.len(), set.value.version), (1, 2));
 }
@@ -93,8 +98,10 @@ pub(super) async fn a_link_that_another_has_changes_nothing(bed: &Bed) {
     bed.set("t1", GENESYS, json!({"clientId": "old"})).await;
     let before = bed.snapshot().await;
     let credentials = Credentials::new(GENESYS, json!({"clientId": "new"})).unwrap();
-    let refused =
-        bed.store.set_credentials(&id, GENESYS, &credentials, Some(&link("i2")), &ALWAYS).await;
+    let refused = bed
+        .store
+        .set_credentials(&id, GENESYS, &credentials, Some(&link("i2")), &ALWAYS, &by())
+        .await;
     assert!(matches!(refused, Err(StoreError::Duplicate("genesys_integration_id"))));
     assert_eq!(bed.since(&before).await, []);
     let found = bed.store.credentials(&id, GENESYS).await.unwrap().unwrap();
@@ -112,7 +119,7 @@ pub(super) async fn concurrent_writes_all_succeed(bed: &Bed) {
             let value = json!({"access_token": format!("made up {n}")});
             let credentials = Credentials::new(WHATSAPP, value).unwrap();
             let set = store
-                .set_credentials(&tenant_id("t1"), WHATSAPP, &credentials, None, &ALWAYS)
+                .set_credentials(&tenant_id("t1"), WHATSAPP, &credentials, None, &ALWAYS, &by())
                 .await;
             set.unwrap().unwrap().value.version
         });

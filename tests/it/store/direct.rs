@@ -4,7 +4,7 @@ use serde_json::json;
 use tenant_service::domain::{ChangeKind, CredentialType, Limits};
 use tenant_service::store::{Page, StoreError};
 
-use super::bed::{ALWAYS, Backend, Bed, lines, tenant_id};
+use super::bed::{ALWAYS, Backend, Bed, by, lines, tenant_id};
 use crate::harness::keyring::{COLUMNS, Row};
 
 pub(super) async fn a_write_by_hand_is_logged(bed: &Bed) {
@@ -132,7 +132,7 @@ pub(super) async fn a_row_that_cannot_be_read_is_an_error_of_its_own(bed: &Bed) 
         bed.store.credentials(&b, CredentialType::Genesys).await.unwrap().unwrap();
         bed.by_hand("UPDATE tenants SET settings = '{}' WHERE id = 'b'").await.unwrap();
     }
-    bed.store.delete_tenant(&b, &ALWAYS).await.unwrap().unwrap();
+    bed.store.delete_tenant(&b, &ALWAYS, &by()).await.unwrap().unwrap();
 }
 
 pub(super) async fn a_number_that_would_be_rounded_is_not_revealed(bed: &Bed) {

@@ -1,5 +1,6 @@
 //! What a store promises: one suite that runs on both, and what only one of them has.
 
+mod audit;
 mod bed;
 mod credentials;
 mod direct;
@@ -71,6 +72,16 @@ conformance! {
         what_was_deleted_long_ago_is_destroyed,
         versions_are_listed_in_pages,
         what_was_deleted_before_is_known_as_deleted;
+    audit:
+        a_write_and_its_entry_are_one,
+        a_trail_that_cannot_be_written_stops_writes,
+        rows_are_only_added,
+        each_kind_of_tampering_is_found,
+        a_broken_chain_is_not_gone_on_with,
+        what_is_pruned_leaves_a_signed_beginning,
+        pages_are_filtered_and_go_on,
+        concurrent_writers_leave_one_chain,
+        a_row_that_cannot_be_read_does_not_stop_the_chain;
     direct:
         a_write_by_hand_is_logged,
         a_credential_that_moves_names_both_tenants,

@@ -6,7 +6,7 @@ use tenant_service::domain::{CredentialType, Credentials, Edit, TenantPatch, kee
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
-use super::bed::{ALWAYS, Bed, tenant_id};
+use super::bed::{ALWAYS, Bed, by, tenant_id};
 
 /// Any number as JSON spells it, if it is one that is accepted.
 fn number() -> impl Strategy<Value = String> {
@@ -60,7 +60,7 @@ pub(super) async fn a_number_keeps_its_digits(bed: &Bed) {
         let object: Value = serde_json::from_str(&format!("{{{}}}", fields.join(", "))).unwrap();
         let credentials = Credentials::new(genesys, object.clone()).unwrap();
         bed.store
-            .set_credentials(&id, genesys, &credentials, None, &ALWAYS)
+            .set_credentials(&id, genesys, &credentials, None, &ALWAYS, &by())
             .await
             .unwrap()
             .unwrap();
@@ -68,7 +68,7 @@ pub(super) async fn a_number_keeps_its_digits(bed: &Bed) {
 
         let settings = Edit::Set(object.as_object().unwrap().clone());
         let patch = TenantPatch { settings, ..TenantPatch::default() };
-        bed.store.patch_tenant(&id, &patch, &ALWAYS).await.unwrap().unwrap();
+        bed.store.patch_tenant(&id, &patch, &ALWAYS, &by()).await.unwrap().unwrap();
         let tenant = bed.store.tenant(&id).await.unwrap().unwrap();
         [found.credentials.reveal().clone(), tenant.settings]
     };

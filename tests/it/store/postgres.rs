@@ -7,7 +7,7 @@ use serde_json::json;
 use tenant_service::domain::{ChangeKind, CredentialType, Credentials, Edit, TenantPatch};
 use tenant_service::store::{CredentialStore, MigrateError, Postgres, Store, StoreError, Tenants};
 
-use super::bed::{ALWAYS, Backend, Bed, lines, new_tenant, tenant_id};
+use super::bed::{ALWAYS, Backend, Bed, by, lines, new_tenant, tenant_id};
 use crate::harness::keyring::keyring;
 use crate::harness::{self, Database, eventually};
 
@@ -93,7 +93,7 @@ async fn a_swap_of_phones_is_refused() {
     bed.create("b", "2", "i2").await;
     for _ in 0..20 {
         let give = async |id, phone| {
-            bed.store.patch_tenant(&tenant_id(id), &to_phone(phone), &ALWAYS).await
+            bed.store.patch_tenant(&tenant_id(id), &to_phone(phone), &ALWAYS, &by()).await
         };
         let (one, other) = tokio::join!(give("a", "2"), give("b", "1"));
         for refused in [one, other] {
@@ -115,12 +115,12 @@ async fn a_number_that_another_transaction_is_about_to_release_is_not_waited_for
     .execute(&mut *other)
     .await
     .unwrap();
-    let refused = bed.store.patch_tenant(&tenant_id("a"), &to_phone("2"), &ALWAYS).await;
+    let refused = bed.store.patch_tenant(&tenant_id("a"), &to_phone("2"), &ALWAYS, &by()).await;
     assert!(matches!(refused, Err(StoreError::Duplicate("phone_number_id"))), "{refused:?}");
-    let refused = bed.store.create_tenant(&new_tenant("c", "3", "i2")).await;
+    let refused = bed.store.create_tenant(&new_tenant("c", "3", "i2"), &by()).await;
     assert!(matches!(refused, Err(StoreError::Duplicate("genesys_integration_id"))), "{refused:?}");
     other.commit().await.unwrap();
-    bed.store.patch_tenant(&tenant_id("a"), &to_phone("2"), &ALWAYS).await.unwrap().unwrap();
+    bed.store.patch_tenant(&tenant_id("a"), &to_phone("2"), &ALWAYS, &by()).await.unwrap().unwrap();
 }
 
 /// Only a transaction by hand that locks two tenants can bring one about.
@@ -146,7 +146,8 @@ async fn the_victim_of_a_deadlock_is_told_and_has_written_nothing() {
         other.commit().await.unwrap();
     };
     let patch = to_phone("9");
-    let (refused, ()) = tokio::join!(bed.store.patch_tenant(&id, &patch, &ALWAYS), by_hand);
+    let by = by();
+    let (refused, ()) = tokio::join!(bed.store.patch_tenant(&id, &patch, &ALWAYS, &by), by_hand);
     let refused = refused.unwrap_err();
     assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
     assert!(format!("{refused:?}").contains("40P01"), "{refused:?}");
@@ -161,7 +162,8 @@ async fn an_error_never_holds_what_was_sent() {
     let check = "ALTER TABLE tenants ADD CONSTRAINT tenants_no_such CHECK (name !~ 'hunter2')";
     bed.by_hand(check).await.unwrap();
     // The server's answer quotes the whole row.
-    let refused = bed.store.create_tenant(&new_tenant("hunter2", "2", "i2")).await.unwrap_err();
+    let refused =
+        bed.store.create_tenant(&new_tenant("hunter2", "2", "i2"), &by()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Unexpected(_)), "{refused:?}");
     assert!(!format!("{refused:?} {refused:#}").contains("hunter2"), "{refused:?}");
     // And it is of the schema's making, not of ours, that there is an error at all.
@@ -186,7 +188,7 @@ async fn a_server_that_is_away_is_an_error_in_time_and_comes_back_unnoticed() {
     let url = SecretString::from(database.url.as_str());
     let store = Postgres::connect(&url, keyring(), 4).unwrap();
     store.migrate().await.unwrap();
-    store.create_tenant(&new_tenant("a", "1", "i1")).await.unwrap();
+    store.create_tenant(&new_tenant("a", "1", "i1"), &by()).await.unwrap();
     // Connections that the restart will kill.
     tokio::join!(
         async { store.ping().await.unwrap() },
@@ -207,7 +209,8 @@ async fn a_server_that_is_away_is_an_error_in_time_and_comes_back_unnoticed() {
     server.start().await;
     let credentials = Credentials::new(CredentialType::Genesys, json!({"clientId": "c"})).unwrap();
     let id = tenant_id("a");
-    let set = store.set_credentials(&id, CredentialType::Genesys, &credentials, None, &ALWAYS);
+    let by = by();
+    let set = store.set_credentials(&id, CredentialType::Genesys, &credentials, None, &ALWAYS, &by);
     assert_eq!(set.await.unwrap().unwrap().value.version, 1);
 }
 
@@ -218,10 +221,11 @@ async fn a_row_that_somebody_keeps_locked_is_an_error_in_time() {
     let mut holder = database(&bed).pool().await.begin().await.unwrap();
     sqlx::query("SELECT 1 FROM tenants FOR UPDATE").execute(&mut *holder).await.unwrap();
     let patch = TenantPatch { name: Some("B".parse().unwrap()), ..TenantPatch::default() };
-    let refused = bed.store.patch_tenant(&tenant_id("a"), &patch, &ALWAYS).await;
+    let refused = bed.store.patch_tenant(&tenant_id("a"), &patch, &ALWAYS, &by()).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
     holder.rollback().await.unwrap();
-    let done = bed.store.patch_tenant(&tenant_id("a"), &patch, &ALWAYS).await.unwrap().unwrap();
+    let done =
+        bed.store.patch_tenant(&tenant_id("a"), &patch, &ALWAYS, &by()).await.unwrap().unwrap();
     assert_eq!(done.value.name, "B");
 }
 

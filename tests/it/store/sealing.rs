@@ -10,7 +10,7 @@ use tenant_service::domain::CredentialType::{self, Genesys, Whatsapp};
 use tenant_service::store::{Refusal, StoreError};
 use tokio::task::JoinSet;
 
-use super::bed::{ALWAYS, Backend, Bed, tenant_id};
+use super::bed::{ALWAYS, Backend, Bed, by, tenant_id};
 use crate::harness::keyring::hex;
 
 /// Of the tenant `a`, and told from the values of others.
@@ -92,7 +92,7 @@ pub(super) async fn a_tenant_made_anew_is_another_one(bed: &Bed) {
     bed.create("a", "1", "i1").await;
     bed.set("a", Genesys, json!({"clientSecret": MARKER})).await;
     bed.by_hand("CREATE TABLE kept AS SELECT * FROM tenant_credentials").await.unwrap();
-    bed.store.delete_tenant(&tenant_id("a"), &ALWAYS).await.unwrap().unwrap();
+    bed.store.delete_tenant(&tenant_id("a"), &ALWAYS, &by()).await.unwrap().unwrap();
     bed.create("a", "1", "i1").await;
     let version = bed.set("a", Genesys, json!({"clientSecret": "new"})).await;
     assert_eq!(version, 1, "the same place, but for the row's id");

@@ -7,7 +7,7 @@ use tenant_service::domain::{
 };
 use tenant_service::store::{Page, StoreError};
 
-use super::bed::{ALWAYS, Bed, lines, new_tenant, tenant_id};
+use super::bed::{ALWAYS, Bed, by, lines, new_tenant, tenant_id};
 
 fn object(value: Value) -> Map<String, Value> {
     let Value::Object(fields) = value else { unreachable!("an object was given") };
@@ -36,7 +36,7 @@ pub(super) async fn a_tenant_is_found_by_each_of_its_names(bed: &Bed) {
         settings: Settings::new(object(json!({"a": {"b": [1, 2.5, null, "ß"]}}))).unwrap(),
         ..new_tenant("t1", "111", "i-1")
     };
-    let created = bed.store.create_tenant(&wanted).await.unwrap();
+    let created = bed.store.create_tenant(&wanted, &by()).await.unwrap();
     let tenant = &created.value;
     assert_eq!(tenant.id, wanted.id);
     assert_eq!(tenant.name, wanted.name.as_str());
@@ -72,10 +72,15 @@ pub(super) async fn absence_is_no_error(bed: &Bed) {
     assert!(bed.store.tenant(&nobody).await.unwrap().is_none());
     assert!(bed.store.credentials(&nobody, whatsapp).await.unwrap().is_none());
     assert!(
-        bed.store.patch_tenant(&nobody, &TenantPatch::default(), &ALWAYS).await.unwrap().is_none()
+        bed.store
+            .patch_tenant(&nobody, &TenantPatch::default(), &ALWAYS, &by())
+            .await
+            .unwrap()
+            .is_none()
     );
-    assert!(bed.store.delete_tenant(&nobody, &ALWAYS).await.unwrap().is_none());
-    let set = bed.store.set_credentials(&nobody, whatsapp, &credentials, None, &ALWAYS).await;
+    assert!(bed.store.delete_tenant(&nobody, &ALWAYS, &by()).await.unwrap().is_none());
+    let set =
+        bed.store.set_credentials(&nobody, whatsapp, &credentials, None, &ALWAYS, &by()).await;
     assert!(set.unwrap().is_none());
 
     bed.create("t1", "", "").await;
@@ -90,7 +95,7 @@ pub(super) async fn a_tenant_is_created_with_its_credentials(bed: &Bed) {
         .map(|(kind, value)| (kind, Credentials::new(kind, value).unwrap()))
         .to_vec();
     let wanted = NewTenant { credentials: credentials.clone(), ..new_tenant("t1", "1", "i1") };
-    let created = bed.store.create_tenant(&wanted).await.unwrap();
+    let created = bed.store.create_tenant(&wanted, &by()).await.unwrap();
     let keys = "integration:i1 phone:1 tenant:t1";
     assert_eq!(
         lines(&created.changes),
@@ -111,7 +116,7 @@ pub(super) async fn a_tenant_is_created_with_its_credentials(bed: &Bed) {
     let before = bed.snapshot().await;
     for (id, phone) in [("t1", "2"), ("t2", "1")] {
         let again = NewTenant { credentials: credentials.clone(), ..new_tenant(id, phone, "") };
-        assert!(bed.store.create_tenant(&again).await.is_err(), "{id}");
+        assert!(bed.store.create_tenant(&again, &by()).await.is_err(), "{id}");
     }
     assert_eq!(bed.since(&before).await, []);
     assert_eq!(bed.number("SELECT count(*) FROM tenant_credentials").await, 2);
@@ -122,13 +127,13 @@ pub(super) async fn a_duplicate_names_its_field_and_changes_nothing(bed: &Bed) {
     bed.create("t2", "2", "i2").await;
     // Suspended, it keeps its numbers.
     let suspended = TenantPatch { status: Some(Status::Suspended), ..TenantPatch::default() };
-    bed.store.patch_tenant(&tenant_id("t1"), &suspended, &ALWAYS).await.unwrap();
+    bed.store.patch_tenant(&tenant_id("t1"), &suspended, &ALWAYS, &by()).await.unwrap();
     let before = bed.snapshot().await;
 
     let creations =
         [("t1", "3", "i3", "id"), ("t3", "1", "i3", "phone_number_id"), ("t3", "3", "i1", "")];
     for (id, phone, integration, field) in creations {
-        let refused = bed.store.create_tenant(&new_tenant(id, phone, integration)).await;
+        let refused = bed.store.create_tenant(&new_tenant(id, phone, integration), &by()).await;
         let field = if field.is_empty() { "genesys_integration_id" } else { field };
         assert!(matches!(refused, Err(StoreError::Duplicate(named)) if named == field));
     }
@@ -139,7 +144,7 @@ pub(super) async fn a_duplicate_names_its_field_and_changes_nothing(bed: &Bed) {
         ..TenantPatch::default()
     };
     for (patch, field) in [(phone, "phone_number_id"), (integration, "genesys_integration_id")] {
-        let refused = bed.store.patch_tenant(&tenant_id("t2"), &patch, &ALWAYS).await;
+        let refused = bed.store.patch_tenant(&tenant_id("t2"), &patch, &ALWAYS, &by()).await;
         assert!(matches!(refused, Err(StoreError::Duplicate(named)) if named == field));
     }
     assert_eq!(bed.since(&before).await, []);
@@ -159,7 +164,8 @@ pub(super) async fn a_patch_merges(bed: &Bed) {
         settings: Edit::Set(object(json!({"keep": 1, "drop": 2, "deep": {"a": 1, "b": 2}}))),
         ..TenantPatch::default()
     };
-    let patched = bed.store.patch_tenant(&created.id, &patch, &ALWAYS).await.unwrap().unwrap();
+    let patched =
+        bed.store.patch_tenant(&created.id, &patch, &ALWAYS, &by()).await.unwrap().unwrap();
     let expected = "tenant.updated: integration:i1 phone:1 phone:2 tenant:t1";
     assert_eq!(lines(&patched.changes), [expected]);
     let tenant = patched.value;
@@ -177,13 +183,15 @@ pub(super) async fn a_patch_merges(bed: &Bed) {
         settings: Edit::Set(object(json!({"drop": null, "deep": {"a": null, "c": 3}}))),
         ..TenantPatch::default()
     };
-    let tenant = bed.store.patch_tenant(&created.id, &patch, &ALWAYS).await.unwrap().unwrap().value;
+    let tenant =
+        bed.store.patch_tenant(&created.id, &patch, &ALWAYS, &by()).await.unwrap().unwrap().value;
     assert_eq!(Value::Object(tenant.settings), json!({"keep": 1, "deep": {"b": 2, "c": 3}}));
     assert_eq!((tenant.email, tenant.name.as_str()), (None, "New"));
     assert!(bed.store.tenant_by_phone(&"1".parse().unwrap()).await.unwrap().is_none());
 
     let patch = TenantPatch { settings: Edit::Clear, ..TenantPatch::default() };
-    let tenant = bed.store.patch_tenant(&created.id, &patch, &ALWAYS).await.unwrap().unwrap().value;
+    let tenant =
+        bed.store.patch_tenant(&created.id, &patch, &ALWAYS, &by()).await.unwrap().unwrap().value;
     assert_eq!(tenant.settings, Map::new());
 }
 
@@ -196,28 +204,29 @@ pub(super) async fn settings_that_grow_too_large_change_nothing(bed: &Bed) {
         ..TenantPatch::default()
     };
     let half = "x".repeat(SETTINGS_LIMIT / 2);
-    let first = bed.store.patch_tenant(&id, &settings(json!({"a": half})), &ALWAYS).await;
+    let first = bed.store.patch_tenant(&id, &settings(json!({"a": half})), &ALWAYS, &by()).await;
     let first = first.unwrap().unwrap().value;
     let deep = (0..SETTINGS_DEPTH).fold(json!(1), |inner, _| json!([inner]));
     for refused in [json!({"b": half}), json!({"b": deep})] {
         let before = bed.snapshot().await;
-        let refused = bed.store.patch_tenant(&id, &settings(refused), &ALWAYS).await.unwrap_err();
+        let refused =
+            bed.store.patch_tenant(&id, &settings(refused), &ALWAYS, &by()).await.unwrap_err();
         assert!(matches!(&refused, StoreError::Invalid(invalid) if invalid.field == "settings"));
         assert_eq!(bed.since(&before).await, []);
         assert_eq!(bed.store.tenant(&id).await.unwrap().as_ref(), Some(&first));
     }
     let swapped =
-        bed.store.patch_tenant(&id, &settings(json!({"a": null, "b": half})), &ALWAYS).await;
+        bed.store.patch_tenant(&id, &settings(json!({"a": null, "b": half})), &ALWAYS, &by()).await;
     assert!(swapped.is_ok(), "what a patch removes makes room");
 
     // Larger than is allowed, by hand: other fields can be patched, and the settings made smaller.
     let large = json!({"a": "x".repeat(SETTINGS_LIMIT), "b": 1}).to_string();
     bed.by_hand(&format!("UPDATE tenants SET settings = '{large}'")).await.unwrap();
     let name = TenantPatch { name: Some("Newer".parse().unwrap()), ..TenantPatch::default() };
-    bed.store.patch_tenant(&id, &name, &ALWAYS).await.unwrap();
-    let still = bed.store.patch_tenant(&id, &settings(json!({"b": null})), &ALWAYS).await;
+    bed.store.patch_tenant(&id, &name, &ALWAYS, &by()).await.unwrap();
+    let still = bed.store.patch_tenant(&id, &settings(json!({"b": null})), &ALWAYS, &by()).await;
     assert!(matches!(still, Err(StoreError::Invalid(_))));
-    bed.store.patch_tenant(&id, &settings(json!({"a": null})), &ALWAYS).await.unwrap();
+    bed.store.patch_tenant(&id, &settings(json!({"a": null})), &ALWAYS, &by()).await.unwrap();
 }
 
 /// Two at once, each of which fits what it saw: the second is judged by what the first has left.
@@ -229,7 +238,8 @@ pub(super) async fn settings_that_grow_at_once_are_bounded_as_well(bed: &Bed) {
         ..TenantPatch::default()
     };
     let patches: Vec<_> = (0..8).map(patch).collect();
-    let all = patches.iter().map(|patch| bed.store.patch_tenant(&id, patch, &ALWAYS));
+    let by = by();
+    let all = patches.iter().map(|patch| bed.store.patch_tenant(&id, patch, &ALWAYS, &by));
     let outcomes = futures_util::future::join_all(all).await;
     let refused = outcomes.iter().filter(|done| matches!(done, Err(StoreError::Invalid(_))));
     assert_eq!((outcomes.iter().filter(|done| done.is_ok()).count(), refused.count()), (3, 5));
@@ -248,7 +258,7 @@ pub(super) async fn a_patch_that_changes_nothing_logs_nothing(bed: &Bed) {
         settings: Edit::Set(object(json!({"absent": null}))),
         ..TenantPatch::default()
     };
-    let done = bed.store.patch_tenant(&created.id, &same, &ALWAYS).await.unwrap().unwrap();
+    let done = bed.store.patch_tenant(&created.id, &same, &ALWAYS, &by()).await.unwrap().unwrap();
     assert_eq!((done.changes, done.value), (vec![], created));
     assert_eq!(bed.since(&before).await, []);
 }
@@ -259,7 +269,7 @@ pub(super) async fn a_suspended_tenant_does_not_resolve(bed: &Bed) {
     let (id, phone, integration) = (tenant_id("t1"), "1".parse().unwrap(), "i1".parse().unwrap());
     for (status, resolves) in [(Status::Suspended, false), (Status::Active, true)] {
         let patch = TenantPatch { status: Some(status), ..TenantPatch::default() };
-        let patched = bed.store.patch_tenant(&id, &patch, &ALWAYS).await.unwrap().unwrap();
+        let patched = bed.store.patch_tenant(&id, &patch, &ALWAYS, &by()).await.unwrap().unwrap();
         assert_eq!(
             lines(&patched.changes),
             ["tenant.updated: integration:i1 phone:1 tenant:t1 tenant:t1:credentials:genesys \
@@ -282,8 +292,8 @@ pub(super) async fn a_phone_that_moves_names_both_tenants(bed: &Bed) {
     let none = TenantPatch { phone_number_id: Edit::Clear, ..TenantPatch::default() };
     let set =
         TenantPatch { phone_number_id: Edit::Set("1".parse().unwrap()), ..TenantPatch::default() };
-    bed.store.patch_tenant(&tenant_id("t1"), &none, &ALWAYS).await.unwrap();
-    bed.store.patch_tenant(&tenant_id("t2"), &set, &ALWAYS).await.unwrap();
+    bed.store.patch_tenant(&tenant_id("t1"), &none, &ALWAYS, &by()).await.unwrap();
+    bed.store.patch_tenant(&tenant_id("t2"), &set, &ALWAYS, &by()).await.unwrap();
     let found = bed.store.tenant_by_phone(&"1".parse().unwrap()).await.unwrap();
     assert_eq!(found.unwrap().id, tenant_id("t2"));
     assert_eq!(
@@ -302,7 +312,7 @@ pub(super) async fn a_deleted_tenant_takes_everything_with_it(bed: &Bed) {
         bed.set("t1", whatsapp, json!({"access_token": "made up"})).await;
     }
     let last = bed.store.tenant(&first.id).await.unwrap().unwrap();
-    let deleted = bed.store.delete_tenant(&first.id, &ALWAYS).await.unwrap().unwrap();
+    let deleted = bed.store.delete_tenant(&first.id, &ALWAYS, &by()).await.unwrap().unwrap();
     let mut kinds = lines(&deleted.changes);
     kinds.sort();
     assert_eq!(
@@ -336,7 +346,7 @@ pub(super) async fn a_list_is_ordered_and_paged(bed: &Bed) {
         .await
         .unwrap();
     let suspended = TenantPatch { status: Some(Status::Suspended), ..TenantPatch::default() };
-    bed.store.patch_tenant(&tenant_id("a"), &suspended, &ALWAYS).await.unwrap();
+    bed.store.patch_tenant(&tenant_id("a"), &suspended, &ALWAYS, &by()).await.unwrap();
 
     for (limit, offset, status, ids, total) in [
         (10, 0, None, &["B", "a", "c"][..], 3),

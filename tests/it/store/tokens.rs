@@ -10,7 +10,7 @@ use tenant_service::domain::{
 use tenant_service::store::{StoreError, TokenPage, Written};
 use tokio::task::JoinSet;
 
-use super::bed::{Backend, Bed, lines, tenant_id};
+use super::bed::{Backend, Bed, by, lines, tenant_id};
 
 const PEPPERS: &str = "SELECT count(*) FROM tenant_token_pepper";
 
@@ -31,7 +31,7 @@ fn tenants(ids: &[&str]) -> Limits {
 
 async fn create(bed: &Bed, token: &NewToken) -> AccessToken {
     let secret = new_token().unwrap();
-    bed.store.create_token(token, &secret).await.unwrap();
+    bed.store.create_token(token, &secret, &by()).await.unwrap();
     secret
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn a_token_is_stored_as_a_hash(bed: &Bed) {
     let expires_at = "2099-01-02T03:04:05.000Z".parse().ok();
     let token = NewToken { expires_at, ..new(limits.clone()) };
     let secret = new_token().unwrap();
-    let made = bed.store.create_token(&token, &secret).await.unwrap();
+    let made = bed.store.create_token(&token, &secret, &by()).await.unwrap();
     assert_eq!(lines(&made.changes), [format!("tokens.created: token:{}", secret.id())]);
     assert!(made.changes[0].tenant_id.is_none() && made.after.is_none());
 
@@ -64,7 +64,7 @@ pub(super) async fn the_first_tokens_may_come_at_once(bed: &Bed) {
         let store = std::sync::Arc::clone(&bed.store);
         tasks.spawn(async move {
             let secret = new_token().unwrap();
-            store.create_token(&new(Limits::NONE), &secret).await.unwrap();
+            store.create_token(&new(Limits::NONE), &secret, &by()).await.unwrap();
             secret
         });
     }
@@ -79,12 +79,12 @@ pub(super) async fn the_first_tokens_may_come_at_once(bed: &Bed) {
 
 pub(super) async fn a_revoked_token_stays_so(bed: &Bed) {
     let secret = create(bed, &new(Limits::NONE)).await;
-    let revoked = bed.store.revoke_token(secret.id()).await.unwrap().unwrap();
+    let revoked = bed.store.revoke_token(secret.id(), &by()).await.unwrap().unwrap();
     assert_eq!(lines(&revoked.changes), [format!("tokens.revoked: token:{}", secret.id())]);
     assert_eq!(revoked.value.token.standing(Timestamp::now), TokenStanding::Revoked);
-    let again = bed.store.revoke_token(secret.id()).await.unwrap().unwrap();
+    let again = bed.store.revoke_token(secret.id(), &by()).await.unwrap().unwrap();
     assert_eq!((again.changes.len(), again.value), (0, revoked.value));
-    assert!(bed.store.revoke_token(new_token().unwrap().id()).await.unwrap().is_none());
+    assert!(bed.store.revoke_token(new_token().unwrap().id(), &by()).await.unwrap().is_none());
     let rotated = rotate(bed, &secret, 60).await;
     assert!(matches!(rotated, Err(StoreError::Inactive)));
 }
@@ -93,7 +93,7 @@ type Rotation = Result<Option<(Written<()>, tenant_service::store::Rotated)>, St
 
 async fn rotate(bed: &Bed, secret: &AccessToken, seconds: u64) -> Rotation {
     let (next, overlap) = (new_token().unwrap(), Duration::from_secs(seconds));
-    let rotated = bed.store.rotate_token(secret.id(), &next, overlap, "cli").await?;
+    let rotated = bed.store.rotate_token(secret.id(), &next, overlap, &by()).await?;
     Ok(rotated.map(|written| {
         let (value, written) = written.take();
         (written, value)
@@ -217,7 +217,7 @@ pub(super) async fn a_pepper_that_does_not_open_is_refused(bed: &Bed) {
     let bytes = bed.literal()(&[1; 61]);
     bed.by_hand(&format!("UPDATE tenant_token_pepper SET wrapped_key = {bytes}")).await.unwrap();
     assert!(matches!(bed.store.pepper().await, Err(StoreError::PepperRefused(_))));
-    let refused = bed.store.create_token(&new(Limits::NONE), &new_token().unwrap()).await;
+    let refused = bed.store.create_token(&new(Limits::NONE), &new_token().unwrap(), &by()).await;
     assert!(matches!(refused, Err(StoreError::PepperRefused(_))));
     assert!(bed.store.token(secret.id()).await.unwrap().is_some());
     assert_eq!(bed.number("SELECT count(*) FROM tenant_tokens").await, 1);

@@ -10,7 +10,7 @@ use tenant_service::domain::{
 };
 use tenant_service::store::{StoreError, StoredCredentials, VersionsPage};
 
-use super::bed::{ALWAYS, Backend, Bed, lines, tenant_id};
+use super::bed::{ALWAYS, Backend, Bed, by, lines, tenant_id};
 use super::sealing::dump;
 use crate::harness::keyring::hex;
 
@@ -53,7 +53,8 @@ async fn tenant_with(bed: &Bed, versions: i64) {
 
 async fn put(bed: &Bed, text: &str, precondition: &Precondition) -> Result<i64, StoreError> {
     let id = tenant_id("t1");
-    let set = bed.store.set_credentials(&id, Whatsapp, &token(text), None, precondition).await;
+    let set =
+        bed.store.set_credentials(&id, Whatsapp, &token(text), None, precondition, &by()).await;
     set.map(|set| set.unwrap().value.version)
 }
 
@@ -64,22 +65,26 @@ async fn states(bed: &Bed) -> Vec<(i64, VersionState)> {
 }
 
 async fn delete(bed: &Bed) {
-    bed.store.delete_credentials(&tenant_id("t1"), Whatsapp, &ALWAYS).await.unwrap().unwrap();
+    bed.store
+        .delete_credentials(&tenant_id("t1"), Whatsapp, &ALWAYS, &by())
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 async fn undelete(bed: &Bed) -> Result<i64, StoreError> {
-    let done = bed.store.undelete_credentials(&tenant_id("t1"), Whatsapp, &ALWAYS).await;
+    let done = bed.store.undelete_credentials(&tenant_id("t1"), Whatsapp, &ALWAYS, &by()).await;
     done.map(|done| done.unwrap().value.version)
 }
 
 async fn destroy(bed: &Bed, which: Option<i64>) -> Result<u64, StoreError> {
     let which = which.map(version);
-    let done = bed.store.destroy_versions(&tenant_id("t1"), Whatsapp, which, &ALWAYS).await;
+    let done = bed.store.destroy_versions(&tenant_id("t1"), Whatsapp, which, &ALWAYS, &by()).await;
     done.map(|done| done.unwrap().value)
 }
 
 async fn roll_back(bed: &Bed, to: i64) -> Result<i64, StoreError> {
-    let done = bed.store.roll_back(&tenant_id("t1"), Whatsapp, version(to), &ALWAYS).await;
+    let done = bed.store.roll_back(&tenant_id("t1"), Whatsapp, version(to), &ALWAYS, &by()).await;
     done.map(|done| done.unwrap().value.version)
 }
 
@@ -101,7 +106,7 @@ pub(super) async fn a_condition_is_about_what_is_there(bed: &Bed) {
     let anything = Precondition { if_match: Some(Tags::Any), if_none_match: None };
     failed(put(bed, "x", &anything).await, None);
     failed(put(bed, "x", &if_match("g.1")).await, None);
-    failed(bed.store.undelete_credentials(&id, Whatsapp, &anything).await, None);
+    failed(bed.store.undelete_credentials(&id, Whatsapp, &anything, &by()).await, None);
     assert_eq!(put(bed, "one", &if_absent()).await.unwrap(), 1);
     let first = tag(bed).await;
     failed(put(bed, "x", &if_absent()).await, Some(&first));
@@ -111,35 +116,44 @@ pub(super) async fn a_condition_is_about_what_is_there(bed: &Bed) {
     let before = bed.snapshot().await;
     let stale = if_match(&first);
     failed(put(bed, "x", &stale).await, Some(&second));
-    failed(bed.store.roll_back(&id, Whatsapp, version(1), &stale).await, Some(&second));
-    failed(bed.store.delete_credentials(&id, Whatsapp, &stale).await, Some(&second));
-    failed(bed.store.destroy_versions(&id, Whatsapp, None, &stale).await, Some(&second));
+    failed(bed.store.roll_back(&id, Whatsapp, version(1), &stale, &by()).await, Some(&second));
+    failed(bed.store.delete_credentials(&id, Whatsapp, &stale, &by()).await, Some(&second));
+    failed(bed.store.destroy_versions(&id, Whatsapp, None, &stale, &by()).await, Some(&second));
     failed(
-        bed.store.destroy_versions(&id, Whatsapp, Some(version(1)), &stale).await,
+        bed.store.destroy_versions(&id, Whatsapp, Some(version(1)), &stale, &by()).await,
         Some(&second),
     );
     // A tenant's is its revision, which every write of its credentials moves as well.
     let revision = bed.store.tenant(&id).await.unwrap().unwrap().revision.to_string();
     let patch = TenantPatch { status: Some(Status::Suspended), ..TenantPatch::default() };
-    failed(bed.store.patch_tenant(&id, &patch, &stale).await, Some(&revision));
-    failed(bed.store.delete_tenant(&id, &stale).await, Some(&revision));
+    failed(bed.store.patch_tenant(&id, &patch, &stale, &by()).await, Some(&revision));
+    failed(bed.store.delete_tenant(&id, &stale, &by()).await, Some(&revision));
     assert_eq!(bed.since(&before).await, [], "nothing was written");
     assert_eq!(states(bed).await, [(2, VersionState::Current), (1, VersionState::Superseded)]);
 
     // An absent tenant is absent, whatever the condition.
     let nobody = tenant_id("nobody");
-    assert!(bed.store.patch_tenant(&nobody, &patch, &stale).await.unwrap().is_none());
-    assert!(bed.store.delete_tenant(&nobody, &stale).await.unwrap().is_none());
-    let set = bed.store.set_credentials(&nobody, Whatsapp, &token("x"), None, &stale).await;
+    assert!(bed.store.patch_tenant(&nobody, &patch, &stale, &by()).await.unwrap().is_none());
+    assert!(bed.store.delete_tenant(&nobody, &stale, &by()).await.unwrap().is_none());
+    let set = bed.store.set_credentials(&nobody, Whatsapp, &token("x"), None, &stale, &by()).await;
     assert!(set.unwrap().is_none());
-    assert!(bed.store.roll_back(&nobody, Whatsapp, version(1), &stale).await.unwrap().is_none());
-    assert!(bed.store.delete_credentials(&nobody, Whatsapp, &stale).await.unwrap().is_none());
-    assert!(bed.store.undelete_credentials(&nobody, Whatsapp, &stale).await.unwrap().is_none());
-    assert!(bed.store.destroy_versions(&nobody, Whatsapp, None, &stale).await.unwrap().is_none());
+    assert!(
+        bed.store.roll_back(&nobody, Whatsapp, version(1), &stale, &by()).await.unwrap().is_none()
+    );
+    assert!(
+        bed.store.delete_credentials(&nobody, Whatsapp, &stale, &by()).await.unwrap().is_none()
+    );
+    assert!(
+        bed.store.undelete_credentials(&nobody, Whatsapp, &stale, &by()).await.unwrap().is_none()
+    );
+    assert!(
+        bed.store.destroy_versions(&nobody, Whatsapp, None, &stale, &by()).await.unwrap().is_none()
+    );
 
-    let done = bed.store.patch_tenant(&id, &patch, &if_match(&revision)).await.unwrap().unwrap();
+    let done =
+        bed.store.patch_tenant(&id, &patch, &if_match(&revision), &by()).await.unwrap().unwrap();
     let revision = if_match(&done.value.revision.to_string());
-    bed.store.delete_tenant(&id, &revision).await.unwrap().unwrap();
+    bed.store.delete_tenant(&id, &revision, &by()).await.unwrap().unwrap();
 }
 
 pub(super) async fn one_of_many_writes_with_a_tag_is_made(bed: &Bed) {
@@ -159,7 +173,7 @@ pub(super) async fn what_is_made_anew_has_no_old_tag(bed: &Bed) {
     let id = tenant_id("t1");
     tenant_with(bed, 1).await;
     let first = tag(bed).await;
-    bed.store.delete_tenant(&id, &ALWAYS).await.unwrap().unwrap();
+    bed.store.delete_tenant(&id, &ALWAYS, &by()).await.unwrap().unwrap();
     tenant_with(bed, 1).await;
     let second = tag(bed).await;
     assert!(second.ends_with(".1") && second != first, "the same number, another credential");
@@ -197,17 +211,17 @@ pub(super) async fn a_rollback_makes_a_new_version(bed: &Bed) {
     assert_eq!(roll_back(bed, 4).await.unwrap(), 5);
     is_none(roll_back(bed, 6).await, NoVersion::Unknown);
     // The other type has none.
-    let other = bed.store.roll_back(&id, Genesys, version(1), &ALWAYS).await;
+    let other = bed.store.roll_back(&id, Genesys, version(1), &ALWAYS, &by()).await;
     is_none(other, NoVersion::OfType(Genesys));
 
     // What a suspended tenant has is not shown, but can be replaced.
     let status = |status| TenantPatch { status: Some(status), ..TenantPatch::default() };
-    bed.store.patch_tenant(&id, &status(Status::Suspended), &ALWAYS).await.unwrap().unwrap();
+    bed.store.patch_tenant(&id, &status(Status::Suspended), &ALWAYS, &by()).await.unwrap().unwrap();
     assert!(read(1).await.is_none());
     let page = VersionsPage { limit: 1, before: None };
     assert!(bed.store.versions(&id, Whatsapp, page).await.unwrap().is_none());
     assert_eq!(roll_back(bed, 2).await.unwrap(), 6);
-    bed.store.patch_tenant(&id, &status(Status::Active), &ALWAYS).await.unwrap().unwrap();
+    bed.store.patch_tenant(&id, &status(Status::Active), &ALWAYS, &by()).await.unwrap().unwrap();
     assert_eq!(current(bed, Whatsapp).await.unwrap().credentials, token("made up 2"));
 }
 
@@ -228,7 +242,7 @@ pub(super) async fn what_was_deleted_can_be_brought_back(bed: &Bed) {
         assert!(bed.store.version(&id, Whatsapp, version(number)).await.unwrap().is_none());
         is_none(roll_back(bed, number).await, NoVersion::OfType(Whatsapp));
     }
-    let again = bed.store.delete_credentials(&id, Whatsapp, &ALWAYS).await;
+    let again = bed.store.delete_credentials(&id, Whatsapp, &ALWAYS, &by()).await;
     is_none(again, NoVersion::OfType(Whatsapp));
     assert_eq!(states(bed).await, [(2, VersionState::Deleted), (1, VersionState::Deleted)]);
 
@@ -248,7 +262,7 @@ pub(super) async fn what_was_deleted_can_be_brought_back(bed: &Bed) {
     delete(bed).await;
     assert_eq!(undelete(bed).await.unwrap(), 6);
     assert_eq!(current(bed, Whatsapp).await.unwrap().credentials, token("another"));
-    let none = bed.store.undelete_credentials(&id, Genesys, &ALWAYS).await;
+    let none = bed.store.undelete_credentials(&id, Genesys, &ALWAYS, &by()).await;
     is_none(none, NoVersion::OfType(Genesys));
 }
 
@@ -337,7 +351,7 @@ pub(super) async fn of_what_is_destroyed_nothing_is_left(bed: &Bed) {
     let keys = "SELECT count(*) FROM tenant_credential_history WHERE key_id IS NOT NULL";
     assert_eq!(bed.number(keys).await, 0);
     let id = tenant_id("t1");
-    let none = bed.store.destroy_versions(&id, Genesys, Some(version(9)), &ALWAYS).await;
+    let none = bed.store.destroy_versions(&id, Genesys, Some(version(9)), &ALWAYS, &by()).await;
     is_none(none, NoVersion::Unknown);
     assert_eq!(current(bed, Genesys).await.unwrap().version, 1);
     assert_eq!(put(bed, "after all", &ALWAYS).await.unwrap(), 5, "no number is given twice");

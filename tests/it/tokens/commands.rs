@@ -36,7 +36,10 @@ async fn tokens_are_made_listed_replaced_and_revoked() {
     let json = run_cli(&["token", "list", "--json"], &environment).await.expecting(0).json();
     let record = &json.as_array().unwrap()[1];
     assert_eq!(record["description"], "of the north");
-    assert_eq!((&record["status"], &record["created_by"]), (&"active".into(), &"cli".into()));
+    assert_eq!(
+        (&record["status"], &record["created_by"]),
+        (&"active".into(), &"command:token".into())
+    );
     assert!(!json.to_string().contains(&token[24..67]));
 
     let rotated = run_cli(&["token", "rotate", id_of(&token)], &environment).await.expecting(0);

@@ -10,7 +10,8 @@ use tenant_service::http::auth::Access;
 use tenant_service::http::router::operations;
 
 use super::{Embedded, admin_of, closed, id_of, limited, mint, seen, tenant, with};
-use crate::harness::{Answer, Postgres, Replica};
+use crate::coherence::fleet::DEADLINE;
+use crate::harness::{Answer, Postgres, Replica, eventually};
 
 /// What a request is about.
 struct Subject {
@@ -27,9 +28,11 @@ enum Foreign {
     Refused,
     /// There is no subject in it; what is shown is what is within the limits.
     Filtered(&'static str),
+    /// The same, of the audit trail.
+    Trail,
 }
 
-use Foreign::{Absent, Filtered, Refused};
+use Foreign::{Absent, Filtered, Refused, Trail};
 
 struct Expectation {
     scope: Scope,
@@ -61,6 +64,14 @@ fn table() -> BTreeMap<&'static str, Expectation> {
     let masked = |of: &Subject| format!("/api/tenants/{}/credentials?type=genesys", of.tenant);
     let meta = |of: &Subject| format!("/api/tenants/{}/credentials/meta", of.tenant);
     let full = |of: &Subject| format!("/api/tenants/{}/credentials/genesys", of.tenant);
+    let versions = |of: &Subject| format!("/api/tenants/{}/credentials/genesys/versions", of.tenant);
+    let version = |of: &Subject| format!("/api/tenants/{}/credentials/genesys/versions/1", of.tenant);
+    let roll_back =
+        |of: &Subject| format!("/api/tenants/{}/credentials/genesys/rollback", of.tenant);
+    let undelete = |of: &Subject| format!("/api/tenants/{}/credentials/genesys/undelete", of.tenant);
+    let destroy = |of: &Subject| format!("/api/tenants/{}/credentials/genesys/destroy", of.tenant);
+    let audit = |_: &Subject| "/api/audit".to_owned();
+    let to_first = |_: &Subject| Some(json!({"version": 1}));
     let of_genesys = |of: &Subject| format!("/api/tenants/{}/genesys/credentials", of.tenant);
     let tenants = |_: &Subject| "/api/tenants".to_owned();
     let tokens = |_: &Subject| "/api/tokens".to_owned();
@@ -105,6 +116,35 @@ fn table() -> BTreeMap<&'static str, Expectation> {
             "PUT /api/tenants/{id}/genesys/credentials",
             row(CredentialsWrite, of_genesys, genesys, 200, Absent(404)),
         ),
+        (
+            "DELETE /api/tenants/{id}/credentials/{type}",
+            row(CredentialsWrite, full, NONE, 204, Absent(404)),
+        ),
+        (
+            "GET /api/tenants/{id}/credentials/{type}/versions",
+            row(CredentialsRead, versions, NONE, 200, Absent(404)),
+        ),
+        (
+            "GET /api/tenants/{id}/credentials/{type}/versions/{version}",
+            row(CredentialsReveal, version, NONE, 200, Absent(404)),
+        ),
+        (
+            "DELETE /api/tenants/{id}/credentials/{type}/versions/{version}",
+            row(CredentialsDestroy, version, NONE, 204, Absent(404)),
+        ),
+        (
+            "POST /api/tenants/{id}/credentials/{type}/rollback",
+            row(CredentialsWrite, roll_back, to_first, 200, Absent(404)),
+        ),
+        (
+            "POST /api/tenants/{id}/credentials/{type}/undelete",
+            row(CredentialsWrite, undelete, NONE, 409, Absent(404)),
+        ),
+        (
+            "POST /api/tenants/{id}/credentials/{type}/destroy",
+            row(CredentialsDestroy, destroy, NONE, 200, Absent(404)),
+        ),
+        ("GET /api/audit", row(AuditRead, audit, NONE, 200, Trail)),
         ("GET /api/tenants", row(TenantsRead, tenants, NONE, 200, Filtered("tenants"))),
         ("POST /api/tenants", row(TenantsWrite, tenants, new_tenant, 201, Refused)),
         ("GET /api/tenants/{id}", row(TenantsRead, id, NONE, 200, Absent(404))),
@@ -223,6 +263,21 @@ async fn holds(replica: &Replica, admin: &str) {
                 assert_eq!(answer.json()["code"], "insufficient_scope", "{name}");
                 let scope = &of_scope[&expected.scope];
                 site.ask(name, expected, &free, Some(scope)).await.expecting(expected.own);
+            }
+            Trail => {
+                let entries = async |token: &str| {
+                    let answer = site.ask(name, expected, &own, Some(token)).await.expecting(200);
+                    let entries = answer.json()["entries"].as_array().unwrap().clone();
+                    entries.into_iter().map(|entry| entry["tenant_id"].clone()).collect::<Vec<_>>()
+                };
+                let of_all = async || entries(&of_scope[&expected.scope]).await;
+                eventually(DEADLINE, "what was done is in the trail", async || {
+                    let all = of_all().await;
+                    [&own, &foreign].iter().all(|of| all.contains(&json!(of.tenant)))
+                })
+                .await;
+                let shown = entries(&limited).await;
+                assert!(!shown.is_empty() && shown.iter().all(|id| *id == own.tenant), "{shown:?}");
             }
             Filtered(list) => {
                 let answer = site.ask(name, expected, &own, Some(&limited)).await.expecting(200);

@@ -1,0 +1,255 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{assert_problem, create, set, stores, tenant};
+use crate::harness::{Postgres, Replica, eventually};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+const REVEAL: &str = "/api/tenants/demo-tenant-001/credentials/whatsapp";
+/// No field of it may be anywhere but in answers that reveal it.
+const MARKER: &str = "made-up-marker-8f2c";
+
+/// The trail, oldest first, once it has so many entries.
+async fn entries(replica: &Replica, path: &str, count: usize) -> Vec<Value> {
+    eventually(DEADLINE, "the entries are chained", async || {
+        let page = replica.get_json(path).await;
+        let entries = page["entries"].as_array().unwrap().clone();
+        if entries.len() < count { Err(page) } else { Ok(entries) }
+    })
+    .await
+}
+
+fn short(entry: &Value) -> String {
+    let text = |name: &str| entry[name].as_str().unwrap_or("-").to_owned();
+    format!(
+        "{} {} {} {} {}",
+        entry["actor"]["kind"].as_str().unwrap(),
+        text("action"),
+        text("tenant_id"),
+        text("type"),
+        text("outcome")
+    )
+}
+
+#[tokio::test]
+async fn who_did_what_is_in_the_trail_and_no_value() {
+    for replica in stores().await {
+        tenant(&replica, "t1", "1").await;
+        let genesys = json!({
+            "clientId": "c", "clientSecret": MARKER, "region": "euc1", "integrationId": "i1",
+        });
+        set(&replica, "t1", "whatsapp", json!({"access_token": MARKER, "x": {"y": MARKER}})).await;
+        let path = "/api/tenants/t1/genesys/credentials";
+        replica.put_json(path, &genesys).await.expecting(200);
+        let by_hand = replica.get("/api/tenants/t1/credentials/whatsapp");
+        let answer = by_hand.header("x-request-id", "looked-1").await.expecting(200);
+        assert!(answer.text().contains(MARKER));
+        replica.get("/api/tenants/t1/credentials/meta").await.expecting(200);
+        replica.get("/api/tenants/nobody/credentials/genesys").await.expecting(404);
+        let renamed = json!({"name": MARKER});
+        replica.patch_json("/api/tenants/t1", &renamed).await.expecting(200);
+        replica.delete("/api/tenants/t1").await.expecting(204);
+        // What nobody reads the secrets of, and what comes to nothing.
+        replica.get("/api/tenants/by-phone/1").await.expecting(404);
+        replica.get("/api/tenants/t1/credentials?type=genesys").await.expecting(404);
+
+        let found = entries(&replica, "/api/audit?order=oldest&tenant=t1", 7).await;
+        let found: Vec<String> = found.iter().map(short).collect();
+        assert_eq!(
+            found,
+            [
+                "anonymous tenant.create t1 - ok",
+                "anonymous credentials.set t1 whatsapp ok",
+                "anonymous credentials.set t1 genesys ok",
+                "anonymous credentials.reveal t1 whatsapp ok",
+                "anonymous credentials.reveal t1 whatsapp ok",
+                "anonymous tenant.update t1 - ok",
+                "anonymous tenant.delete t1 - ok",
+            ]
+        );
+        let path = "/api/audit?action=credentials.reveal&tenant=t1&order=oldest";
+        let revealed = entries(&replica, path, 2).await;
+        assert_eq!(revealed[0]["request_id"], "looked-1");
+        assert_eq!(revealed[0]["address"], "127.0.0.1");
+        assert_eq!(revealed[0]["version"], 1);
+        assert_eq!(revealed[0]["fields"], json!(["access_token", "x"]));
+        let meta = json!(["accessToken", "appSecret", "phoneNumberId", "wabaId"]);
+        assert_eq!(revealed[1]["fields"], meta);
+        let path = "/api/audit?tenant=nobody";
+        let nobody = entries(&replica, path, 1).await;
+        assert_eq!(short(&nobody[0]), "anonymous credentials.reveal nobody genesys not_found");
+        let trail = replica.get("/api/audit?limit=200").await.expecting(200);
+        assert_eq!(trail.header("cache-control"), Some("no-store"));
+        assert!(!trail.text().contains(MARKER));
+        if let Some(database) = &replica.database {
+            let sql =
+                format!("SELECT count(*) FROM tenant_audit a WHERE a::text LIKE '%{MARKER}%'");
+            assert_eq!(database.scalar::<i64>(&sql).await, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_denied_is_counted_together() {
+    let replica = Replica::builder()
+        .env("ANONYMOUS_SCOPES", "audit:read,lookup:read")
+        .env("TRUSTED_PROXIES", "127.0.0.1")
+        .start()
+        .await;
+    for n in 0..30 {
+        let call = replica.get(REVEAL).header("x-forwarded-for", "203.0.113.7");
+        assert_problem(&call.header("x-request-id", &format!("d{n}")).await, 401, "unauthorized");
+    }
+    replica.delete("/api/tenants/demo-tenant-001").await.expecting(401);
+    let path = "/api/audit?outcome=denied&action=credentials.reveal";
+    let denied = entries(&replica, path, 1).await;
+    assert_eq!(denied.len(), 1, "{denied:?}");
+    assert_eq!(denied[0]["address"], "203.0.113.7");
+    assert_eq!(denied[0]["request_id"], "d0");
+    let path = "/api/audit?outcome=denied&action=tenant.write";
+    assert_eq!(entries(&replica, path, 1).await[0]["address"], "127.0.0.1");
+    // Look-ups are not entered.
+    replica.get("/api/tenants/by-phone/123456789").await.expecting(200);
+    let path = "/api/audit?action=lookup.read";
+    assert_eq!(replica.get_json(path).await["entries"], json!([]));
+}
+
+#[tokio::test]
+async fn pages_follow_one_another() {
+    for replica in stores().await {
+        for n in 0..5 {
+            create(&replica, json!({"id": format!("t{n}"), "name": "x"})).await;
+        }
+        entries(&replica, "/api/audit?action=tenant.create&limit=200", 5).await;
+        let (mut path, mut numbers) = ("/api/audit?order=oldest&limit=2".to_owned(), Vec::new());
+        loop {
+            let page = replica.get_json(&path).await;
+            let entries = page["entries"].as_array().unwrap();
+            numbers.extend(entries.iter().map(|entry| entry["number"].as_i64().unwrap()));
+            if page["more"] == false {
+                break;
+            }
+            let next = page["next"].as_str().unwrap();
+            path = format!("/api/audit?order=oldest&limit=2&after={next}");
+        }
+        let expected: Vec<i64> = (1..=i64::try_from(numbers.len()).unwrap()).collect();
+        assert_eq!(numbers, expected, "without gaps");
+        for bad in [
+            "order=up",
+            "limit=0",
+            "limit=201",
+            "after=-1",
+            "after=o1",
+            "outcome=fine",
+            "tenant=a b",
+            "from=today",
+            "actor=",
+            "page=1",
+            "action=a&action=b",
+        ] {
+            let answer = replica.get(&format!("/api/audit?{}", bad.replace(' ', "%20"))).await;
+            assert_eq!(answer.status, 400, "{bad}: {}", answer.text());
+        }
+    }
+}
+
+/// A reveal is not answered before its entry is committed: while nobody can write one, it waits, and
+/// is refused; look-ups go on.
+#[tokio::test]
+async fn a_reveal_waits_for_its_entry() {
+    let database = Postgres::database().await;
+    let replica = Replica::builder().database(&database).start().await;
+    tenant(&replica, "t1", "1").await;
+    set(&replica, "t1", "whatsapp", json!({"access_token": MARKER})).await;
+    let reveal = "/api/tenants/t1/credentials/whatsapp";
+    replica.get(reveal).await.expecting(200);
+    let count = "SELECT count(*) FROM tenant_audit WHERE action = 'credentials.reveal'";
+
+    let mut lock = database.pool().await.begin().await.unwrap();
+    sqlx::query("LOCK TABLE tenant_audit IN SHARE ROW EXCLUSIVE MODE")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    // It gives up by itself.
+    let answer = replica.get(reveal).await;
+    assert_problem(&answer, 503, "audit_unavailable");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    assert!(!answer.text().contains(MARKER));
+    let waits = async {
+        let answer = replica.get(reveal).header("x-request-id", "waited").await;
+        let entered: i64 = database.scalar(&format!("{count} AND request_id = 'waited'")).await;
+        (answer, entered)
+    };
+    let release = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                       AND query LIKE 'INSERT INTO tenant_audit%' AND datname = current_database()";
+        eventually(DEADLINE, "an entry waits for the lock", async || {
+            database.scalar::<i64>(waiting).await > 0
+        })
+        .await;
+        replica.get("/api/tenants/by-phone/1").await.expecting(200);
+        lock.commit().await.unwrap();
+    };
+    let ((answer, entered), ()) = tokio::join!(waits, release);
+    // Whether it was in time depends on the machine; that it was entered before it was shown does not.
+    assert!(answer.status == 503 || entered == 1, "{} {entered}", answer.status);
+    eventually(DEADLINE, "a reveal is answered again", async || {
+        replica.get(reveal).await.status == 200
+    })
+    .await;
+}
+
+/// Nothing is shown or changed that could not be entered; look-ups go on; and it passes.
+#[tokio::test]
+async fn without_a_trail_nothing_is_shown_or_changed() {
+    let database = Postgres::database().await;
+    let replica = Replica::builder().database(&database).start().await;
+    tenant(&replica, "t1", "1").await;
+    set(&replica, "t1", "whatsapp", json!({"access_token": MARKER})).await;
+    let reveal = "/api/tenants/t1/credentials/whatsapp";
+    replica.get(reveal).await.expecting(200);
+    let state = "SELECT (SELECT sum(hashtext(t::text)) FROM tenants t)::bigint \
+                 + (SELECT sum(hashtext(c::text)) FROM tenant_credentials c)::bigint \
+                 + (SELECT count(*) FROM tenant_changes)";
+    let before: i64 = database.scalar(state).await;
+    database
+        .execute(
+            "CREATE FUNCTION never() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN RAISE EXCEPTION 'never' USING ERRCODE = 'insufficient_privilege'; END $$; \
+             CREATE TRIGGER never BEFORE INSERT ON tenant_audit EXECUTE FUNCTION never()",
+        )
+        .await;
+    let body = json!({"type": "whatsapp", "credentials": {"access_token": "another"}});
+    let genesys = json!({
+        "clientId": "c", "clientSecret": "made up", "region": "euc1", "integrationId": "i9",
+    });
+    for answer in [
+        replica.get(reveal).await,
+        replica.get("/api/tenants/t1/credentials/meta").await,
+        replica.get("/api/tenants/nobody/credentials/meta").await,
+        replica.put_json("/api/tenants/t1/credentials", &body).await,
+        replica.post_json("/api/tenants/t1/credentials", &body).await,
+        replica.put_json("/api/tenants/t1/genesys/credentials", &genesys).await,
+        replica.patch_json("/api/tenants/t1", &json!({"name": "another"})).await,
+        replica.post_json("/api/tenants", &json!({"name": "another"})).await,
+        replica.delete("/api/tenants/t1").await,
+    ] {
+        assert_problem(&answer, 503, "audit_unavailable");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert!(!answer.text().contains(MARKER));
+    }
+    assert_eq!(database.scalar::<i64>(state).await, before);
+    replica.get("/api/tenants/by-phone/1").await.expecting(200);
+    replica.get("/api/tenants/t1").await.expecting(200);
+    replica.get("/api/tenants/t1/credentials?type=whatsapp").await.expecting(200);
+    let failures = replica.metrics().await.value("tenant_audit_failures_total", &[]);
+    assert!(failures >= 9.0, "{failures}");
+
+    database.execute("DROP TRIGGER never ON tenant_audit").await;
+    replica.get(reveal).await.expecting(200);
+    replica.delete("/api/tenants/t1").await.expecting(204);
+    // What came to nothing meanwhile was kept.
+    let failed = entries(&replica, "/api/audit?outcome=failed&order=oldest", 4).await;
+    assert!(failed.iter().any(|entry| entry["action"] == "tenant.delete"), "{failed:?}");
+}
