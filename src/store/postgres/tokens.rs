@@ -10,7 +10,8 @@ use super::changes::{current_xid, logged_here};
 use super::{Postgres, bounded};
 use crate::crypto::{Keyring, Pepper, Sealed};
 use crate::domain::{
-    AccessToken, IssuedToken, Limits, NewToken, ShortText, TokenId, TokenRecord, TokenStanding,
+    AccessToken, IssuedToken, Limits, NewToken, Scope, ShortText, TokenId, TokenRecord,
+    TokenStanding,
 };
 use crate::store::row::{GONE, number};
 use crate::store::token::{IssuedRow, PepperRow, RecordRow, new_pepper, tenants_of, types_of};
@@ -235,7 +236,7 @@ async fn create(
 ) -> StoreResult<Written<TokenRecord>> {
     let mut transaction = connection.begin().await?;
     let hash = pepper_or_new(&mut transaction, keyring).await?.hash(secret);
-    let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
+    let scopes: Vec<&str> = token.scopes.iter().map(Scope::as_str).collect();
     sqlx::query(INSERT)
         .bind(secret.id().as_str())
         .bind(hash.0.as_slice())

@@ -30,6 +30,10 @@ enum Foreign {
 }
 
 use Foreign::{Absent, Filtered, Refused};
+use Scope::{
+    CredentialsRead, CredentialsReveal, CredentialsWrite, LookupRead, TenantsRead, TenantsWrite,
+    TokensAdmin,
+};
 
 struct Expectation {
     scope: Scope,
@@ -70,7 +74,6 @@ fn table() -> BTreeMap<&'static str, Expectation> {
     let new_tenant = |_: &Subject| Some(json!({"name": "A new tenant"}));
     let new_token = |_: &Subject| Some(json!({"name": "n", "scopes": ["tokens:admin"]}));
     let overlap = |_: &Subject| Some(json!({"overlap_seconds": 60}));
-    use Scope::*;
     BTreeMap::from([
         (
             "GET /api/tenants/by-phone/{phone_number_id}",
