@@ -82,8 +82,12 @@ mod tests {
         let token = AccessToken::from_random([1; 10], &Zeroizing::new([2; 32]));
         let pepper = Pepper::of(&[7; 32]).unwrap();
         let hash = pepper.hash(&token);
-        let hex: String = hash.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "4e794074b29d5e2d30255eef4af05c649dbb618e1dbeecd99dc54da17afa6d2d");
+        let expected = [
+            0x4e, 0x79, 0x40, 0x74, 0xb2, 0x9d, 0x5e, 0x2d, 0x30, 0x25, 0x5e, 0xef, 0x4a, 0xf0,
+            0x5c, 0x64, 0x9d, 0xbb, 0x61, 0x8e, 0x1d, 0xbe, 0xec, 0xd9, 0x9d, 0xc5, 0x4d, 0xa1,
+            0x7a, 0xfa, 0x6d, 0x2d,
+        ];
+        assert_eq!(hash.0, expected);
         assert!(pepper.verifies(&token, &hash));
         assert!(!Pepper::of(&[8; 32]).unwrap().verifies(&token, &hash));
         assert!(!Pepper::decoy().verifies(&token, &hash));

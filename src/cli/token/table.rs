@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::domain::TokenRecord;
+use crate::domain::{TenantId, TokenRecord};
 
 const HEAD: [&str; 8] =
     ["ID", "NAME", "STATUS", "SCOPES", "TENANTS", "TYPES", "EXPIRES", "LAST USED"];
@@ -25,7 +25,7 @@ pub fn of(tokens: &[TokenRecord]) -> String {
 fn row(record: &TokenRecord) -> [String; 8] {
     let token = &record.token;
     let names = |names: Option<Vec<&str>>| names.map_or("all".to_owned(), |names| names.join(","));
-    let ids = token.limits.tenants().map(|ids| ids.iter().map(|id| id.as_str()).collect());
+    let ids = token.limits.tenants().map(|ids| ids.iter().map(TenantId::as_str).collect());
     let types = token.limits.types().map(|types| types.iter().map(|kind| kind.as_str()).collect());
     // A list is for looking at: the time of day is in the JSON.
     let day = |moment: Option<Timestamp>| {

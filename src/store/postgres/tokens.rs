@@ -11,7 +11,7 @@ use super::changes::{current_xid, logged_here};
 use super::{Postgres, bounded};
 use crate::crypto::{Keyring, Pepper, Sealed};
 use crate::domain::{
-    AccessToken, Action, By, IssuedToken, Limits, NewToken, ShortText, TokenId, TokenRecord,
+    AccessToken, Action, By, IssuedToken, Limits, NewToken, Scope, ShortText, TokenId, TokenRecord,
     TokenStanding,
 };
 use crate::store::audit::token as entry;
@@ -244,7 +244,7 @@ async fn create(
 ) -> StoreResult<Written<TokenRecord>> {
     let mut transaction = connection.begin().await?;
     let hash = pepper_or_new(&mut transaction, keyring).await?.hash(secret);
-    let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
+    let scopes: Vec<&str> = token.scopes.iter().map(Scope::as_str).collect();
     sqlx::query(INSERT)
         .bind(secret.id().as_str())
         .bind(hash.0.as_slice())

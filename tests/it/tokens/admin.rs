@@ -95,13 +95,13 @@ async fn life_of_a_token(replica: &Replica, admin: &str) {
     assert_eq!(rotate.expecting(409).json()["code"], "token_inactive");
 
     // All of them are in the list, by age, and none with its secret.
-    let list = with(replica.get("/api/tokens?limit=2&offset=1"), admin).await.expecting(200);
-    let list = list.json();
+    let page = with(replica.get("/api/tokens?limit=2&offset=1"), admin).await.expecting(200);
+    let page = page.json();
     assert_eq!(
-        (&list["total"], &list["limit"], &list["offset"]),
+        (&page["total"], &page["limit"], &page["offset"]),
         (&json!(4), &json!(2), &json!(1))
     );
-    let ids: Vec<_> = list["tokens"].as_array().unwrap().iter().map(|item| &item["id"]).collect();
+    let ids: Vec<_> = page["tokens"].as_array().unwrap().iter().map(|item| &item["id"]).collect();
     assert_eq!(ids, [&json!(id), &json!(id_of(next))]);
 
     for (path, status) in [

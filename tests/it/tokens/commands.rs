@@ -49,13 +49,13 @@ async fn tokens_are_made_listed_replaced_and_revoked() {
         with(replica.get(BY_PHONE), token).await.expecting(200);
     }
     let arguments = ["token", "rotate", id_of(next), "--overlap", "0s"];
-    let last = run_cli(&arguments, &environment).await.expecting(0).stdout;
+    let newest = run_cli(&arguments, &environment).await.expecting(0).stdout;
     with(replica.get(BY_PHONE), next).await.expecting(401);
     for _ in 0..2 {
-        let revoke = ["token", "revoke", id_of(&last)];
+        let revoke = ["token", "revoke", id_of(&newest)];
         let revoked = run_cli(&revoke, &environment).await.expecting(0);
         assert_eq!(revoked.stdout, "");
-        with(replica.get(BY_PHONE), last.trim_end()).await.expecting(401);
+        with(replica.get(BY_PHONE), newest.trim_end()).await.expecting(401);
     }
 }
 

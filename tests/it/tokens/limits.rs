@@ -66,8 +66,8 @@ async fn two_tokens_never_see_each_other_s_tenants() {
     let path = "/api/tenants/by-phone/1001";
     with(replica.get(path), &red).await.expecting(200);
     for (id, phone) in [("red", json!(null)), ("blue", json!("1001"))] {
-        let patch = json!({ "phone_number_id": phone });
-        with(replica.patch_json(&format!("/api/tenants/{id}"), &patch), admin).await.expecting(200);
+        let moved = json!({ "phone_number_id": phone });
+        with(replica.patch_json(&format!("/api/tenants/{id}"), &moved), admin).await.expecting(200);
     }
     assert_eq!(of(path).await, unasked);
     with(replica.get(path), &blue).await.expecting(200);

@@ -33,6 +33,10 @@ enum Foreign {
 }
 
 use Foreign::{Absent, Filtered, Refused, Trail};
+use Scope::{
+    AuditRead, CredentialsDestroy, CredentialsRead, CredentialsReveal, CredentialsWrite,
+    LookupRead, TenantsRead, TenantsWrite, TokensAdmin,
+};
 
 struct Expectation {
     scope: Scope,
@@ -64,11 +68,14 @@ fn table() -> BTreeMap<&'static str, Expectation> {
     let masked = |of: &Subject| format!("/api/tenants/{}/credentials?type=genesys", of.tenant);
     let meta = |of: &Subject| format!("/api/tenants/{}/credentials/meta", of.tenant);
     let full = |of: &Subject| format!("/api/tenants/{}/credentials/genesys", of.tenant);
-    let versions = |of: &Subject| format!("/api/tenants/{}/credentials/genesys/versions", of.tenant);
-    let version = |of: &Subject| format!("/api/tenants/{}/credentials/genesys/versions/1", of.tenant);
+    let versions =
+        |of: &Subject| format!("/api/tenants/{}/credentials/genesys/versions", of.tenant);
+    let version =
+        |of: &Subject| format!("/api/tenants/{}/credentials/genesys/versions/1", of.tenant);
     let roll_back =
         |of: &Subject| format!("/api/tenants/{}/credentials/genesys/rollback", of.tenant);
-    let undelete = |of: &Subject| format!("/api/tenants/{}/credentials/genesys/undelete", of.tenant);
+    let undelete =
+        |of: &Subject| format!("/api/tenants/{}/credentials/genesys/undelete", of.tenant);
     let destroy = |of: &Subject| format!("/api/tenants/{}/credentials/genesys/destroy", of.tenant);
     let audit = |_: &Subject| "/api/audit".to_owned();
     let to_first = |_: &Subject| Some(json!({"version": 1}));
@@ -81,7 +88,6 @@ fn table() -> BTreeMap<&'static str, Expectation> {
     let new_tenant = |_: &Subject| Some(json!({"name": "A new tenant"}));
     let new_token = |_: &Subject| Some(json!({"name": "n", "scopes": ["tokens:admin"]}));
     let overlap = |_: &Subject| Some(json!({"overlap_seconds": 60}));
-    use Scope::*;
     BTreeMap::from([
         (
             "GET /api/tenants/by-phone/{phone_number_id}",
