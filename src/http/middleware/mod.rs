@@ -76,7 +76,7 @@ enum Entrance {
     /// They may go in: without a token, or with this one.
     In(Option<Caller>),
     /// They may not.
-    Refused(Refused),
+    Refused(Box<Refused>),
     /// Whose token it is, memory does not say.
     Ask(Service, AccessToken),
 }
@@ -151,7 +151,7 @@ impl Endpoint {
             request.extensions_mut().insert(id.clone());
         }
         let work = match self.enter(&request, began) {
-            Entrance::Refused(refused) => Err(self.refuse(refused, request.extensions(), &id)),
+            Entrance::Refused(refused) => Err(self.refuse(*refused, request.extensions(), &id)),
             Entrance::In(caller) => self.place().map(|place| {
                 if let Some(caller) = caller {
                     request.extensions_mut().insert(caller);
@@ -211,8 +211,8 @@ impl Endpoint {
 
     /// Lets a request's caller in, or not, if that can be told at once.
     fn enter<B>(&self, request: &http::Request<B>, began: Instant) -> Entrance {
-        let unfit = |problem| Entrance::Refused(Refused::unfit(problem));
-        let denied = |problem| Entrance::Refused(Refused::denied(problem, None));
+        let unfit = |problem| Entrance::Refused(Refused::unfit(problem).into());
+        let denied = |problem| Entrance::Refused(Refused::denied(problem, None).into());
         if !self.admits(request, began) {
             return unfit(Problem::rate_limited());
         }
@@ -241,28 +241,28 @@ impl Endpoint {
     }
 
     /// Lets the bearer of a token in, or not.
-    fn judge(&self, recognised: Authentication) -> Result<Caller, Refused> {
+    fn judge(&self, recognised: Authentication) -> Result<Caller, Box<Refused>> {
         let Authentication::Good { token, may_be_old } = recognised else {
-            return Err(Refused::denied(Problem::invalid_token(), None));
+            return Err(Refused::denied(Problem::invalid_token(), None).into());
         };
         // It may have been revoked meanwhile, by whoever reaches the database. That is as good as any
         // old answer to a look-up; nothing else is answered from memory alone.
         if may_be_old && self.access != Access::Needs(Scope::LookupRead) {
-            return Err(Refused::unfit(Problem::token_may_be_old()));
+            return Err(Refused::unfit(Problem::token_may_be_old()).into());
         }
         let caller = Caller::Token(token);
         match caller.authorize(self.access) {
             Ok(()) => Ok(caller),
-            Err(problem) => Err(Refused::denied(problem, Some(caller))),
+            Err(problem) => Err(Refused::denied(problem, Some(caller)).into()),
         }
     }
 
     /// The same caller, if they may ask now.
-    fn count(&self, caller: Caller, now: Instant) -> Result<Caller, Refused> {
+    fn count(&self, caller: Caller, now: Instant) -> Result<Caller, Box<Refused>> {
         if self.admits_token(&caller, now) {
             Ok(caller)
         } else {
-            Err(Refused::unfit(Problem::rate_limited()))
+            Err(Refused::unfit(Problem::rate_limited()).into())
         }
     }
 
@@ -294,7 +294,7 @@ impl Endpoint {
         async move {
             let recognised = match service.authenticate(&token).await {
                 Ok(recognised) => self.judge(recognised),
-                Err(error) => Err(Refused::unfit(error.into())),
+                Err(error) => Err(Refused::unfit(error.into()).into()),
             };
             match recognised.and_then(|caller| self.count(caller, Instant::now())) {
                 Ok(caller) => {
@@ -303,7 +303,7 @@ impl Endpoint {
                 }
                 Err(refused) => {
                     let id = RequestId::of(request.headers());
-                    self.refuse(refused, request.extensions(), &id).into_response()
+                    self.refuse(*refused, request.extensions(), &id).into_response()
                 }
             }
         }

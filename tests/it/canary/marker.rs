@@ -45,7 +45,7 @@ impl Marker {
 
     /// Every way to write it. (As it is, it is in a URL and in JSON as well.)
     fn forms(&self) -> Vec<(String, String)> {
-        let hex: String = self.stem.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = escaped(&self.stem, "");
         let mut forms = vec![
             ("as it is".to_owned(), self.stem.clone()),
             ("in hexadecimal digits".to_owned(), hex.to_uppercase()),
@@ -72,8 +72,10 @@ impl Marker {
     }
 }
 
+/// Each byte in hexadecimal digits behind `escape`.
 fn escaped(text: &str, escape: &str) -> String {
-    text.bytes().map(|byte| format!("{escape}{byte:02x}")).collect()
+    let digits = text.bytes().map(|byte| format!("{escape}{byte:02x}"));
+    digits.collect::<Vec<_>>().concat()
 }
 
 #[test]
@@ -82,7 +84,7 @@ fn a_marker_is_found_however_it_is_written() {
     let secret = marker.secret("token");
     let url: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     let bytes = format!("{:?}", secret.as_bytes());
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = escaped(&secret, "");
     let json = serde_json::json!({ "token": secret }).to_string();
     for text in [&secret, &url, &bytes, &hex, &hex.to_uppercase(), &json] {
         assert!(marker.found_in(text.as_bytes()).is_some(), "{text}");
