@@ -128,7 +128,7 @@ impl Tenants for Postgres {
         patch: &TenantPatch,
         precondition: &Precondition,
     ) -> StoreResult<Option<Written<Tenant>>> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.turn(id, None, precondition).await?;
         let done = bounded("patch_tenant", apply(&mut lease, id, patch, precondition)).await;
         lease.settle(done)
     }
@@ -138,7 +138,7 @@ impl Tenants for Postgres {
         id: &TenantId,
         precondition: &Precondition,
     ) -> StoreResult<Option<Written<()>>> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.turn(id, None, precondition).await?;
         let deleted = bounded("delete_tenant", delete(&mut lease, id, precondition)).await;
         lease.settle(deleted)
     }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use sqlx::{Connection, PgConnection};
 
 use super::changes::logged_here;
-use super::credentials::{put, refuse_early, require_current, set_as};
+use super::credentials::{put, require_current, set_as};
 use super::tenants::{locked_owner, owner};
 use super::{Postgres, bounded};
 use crate::crypto::Keyring;
@@ -142,7 +142,7 @@ impl CredentialVersions for Postgres {
         to: Version,
         precondition: &Precondition,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.turn(tenant, Some(kind), precondition).await?;
         let done = roll_back(&mut lease, &self.keyring, (tenant, kind), to, precondition);
         let done = bounded("roll_back", done).await;
         lease.settle(done)
@@ -154,7 +154,7 @@ impl CredentialVersions for Postgres {
         kind: CredentialType,
         precondition: &Precondition,
     ) -> StoreResult<Option<Written<()>>> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.turn(tenant, Some(kind), precondition).await?;
         let done = delete(&mut lease, tenant, kind, precondition);
         let done = bounded("delete_credentials", done).await;
         lease.settle(done)
@@ -166,7 +166,7 @@ impl CredentialVersions for Postgres {
         kind: CredentialType,
         precondition: &Precondition,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.turn(tenant, Some(kind), precondition).await?;
         let done = undelete(&mut lease, &self.keyring, (tenant, kind), precondition);
         let done = bounded("undelete_credentials", done).await;
         lease.settle(done)
@@ -179,7 +179,7 @@ impl CredentialVersions for Postgres {
         which: Option<Version>,
         precondition: &Precondition,
     ) -> StoreResult<Option<Written<u64>>> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.turn(tenant, Some(kind), precondition).await?;
         let done = destroy(&mut lease, (tenant, kind), which, precondition);
         let done = bounded("destroy_versions", done).await;
         lease.settle(done)
@@ -261,7 +261,6 @@ async fn roll_back(
     to: Version,
     precondition: &Precondition,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
-    refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
     if locked_owner(&mut transaction, id).await?.is_none() {
         return Ok(None);
@@ -285,7 +284,6 @@ async fn delete(
     kind: CredentialType,
     precondition: &Precondition,
 ) -> StoreResult<Option<Written<()>>> {
-    refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
     if locked_owner(&mut transaction, id).await?.is_none() {
         return Ok(None);
@@ -305,7 +303,6 @@ async fn undelete(
     (id, kind): (&TenantId, CredentialType),
     precondition: &Precondition,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
-    refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
     if locked_owner(&mut transaction, id).await?.is_none() {
         return Ok(None);
@@ -341,7 +338,6 @@ async fn destroy(
     precondition: &Precondition,
 ) -> StoreResult<Option<Written<u64>>> {
     let (id, kind) = place;
-    refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
     if locked_owner(&mut transaction, id).await?.is_none() {
         return Ok(None);

@@ -70,6 +70,16 @@ fn table() -> BTreeMap<&'static str, Expectation> {
     let new_tenant = |_: &Subject| Some(json!({"name": "A new tenant"}));
     let new_token = |_: &Subject| Some(json!({"name": "n", "scopes": ["tokens:admin"]}));
     let overlap = |_: &Subject| Some(json!({"overlap_seconds": 60}));
+    let versions =
+        |of: &Subject| format!("/api/tenants/{}/credentials/genesys/versions", of.tenant);
+    let version =
+        |of: &Subject| format!("/api/tenants/{}/credentials/genesys/versions/1", of.tenant);
+    let roll_back =
+        |of: &Subject| format!("/api/tenants/{}/credentials/genesys/rollback", of.tenant);
+    let undelete =
+        |of: &Subject| format!("/api/tenants/{}/credentials/genesys/undelete", of.tenant);
+    let destroy = |of: &Subject| format!("/api/tenants/{}/credentials/genesys/destroy", of.tenant);
+    let to_first = |_: &Subject| Some(json!({"version": 1}));
     use Scope::*;
     BTreeMap::from([
         (
@@ -104,6 +114,35 @@ fn table() -> BTreeMap<&'static str, Expectation> {
         (
             "PUT /api/tenants/{id}/genesys/credentials",
             row(CredentialsWrite, of_genesys, genesys, 200, Absent(404)),
+        ),
+        (
+            "DELETE /api/tenants/{id}/credentials/{type}",
+            row(CredentialsWrite, full, NONE, 204, Absent(404)),
+        ),
+        (
+            "GET /api/tenants/{id}/credentials/{type}/versions",
+            row(CredentialsRead, versions, NONE, 200, Absent(404)),
+        ),
+        (
+            "GET /api/tenants/{id}/credentials/{type}/versions/{version}",
+            row(CredentialsReveal, version, NONE, 200, Absent(404)),
+        ),
+        (
+            "DELETE /api/tenants/{id}/credentials/{type}/versions/{version}",
+            row(CredentialsDestroy, version, NONE, 204, Absent(404)),
+        ),
+        (
+            "POST /api/tenants/{id}/credentials/{type}/rollback",
+            row(CredentialsWrite, roll_back, to_first, 200, Absent(404)),
+        ),
+        // They are there: what is to be seen is that this, and nothing else, is said to whoever may know.
+        (
+            "POST /api/tenants/{id}/credentials/{type}/undelete",
+            row(CredentialsWrite, undelete, NONE, 409, Absent(404)),
+        ),
+        (
+            "POST /api/tenants/{id}/credentials/{type}/destroy",
+            row(CredentialsDestroy, destroy, NONE, 200, Absent(404)),
         ),
         ("GET /api/tenants", row(TenantsRead, tenants, NONE, 200, Filtered("tenants"))),
         ("POST /api/tenants", row(TenantsWrite, tenants, new_tenant, 201, Refused)),
