@@ -14,8 +14,7 @@ pub trait TypedKey: Into<CacheKey> {
     const MAY_BE_STALE: bool;
 
     /// Whether it may come from Redis, which others can write to. What decides who a caller is may not:
-    /// whoever writes there could make a token of their own. A secret is there only sealed, and nothing
-    /// seals one yet.
+    /// whoever writes there could make a token of their own. A secret is there only sealed.
     const MAY_BE_SHARED: bool;
 
     /// The value as an entry; `None` is a cached absence.

@@ -7,9 +7,8 @@ mod exact;
 
 use axum::http::Method;
 use utoipa::OpenApi;
-use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::{Operation, PathItem};
-use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -186,7 +185,11 @@ fn complete(operation: &mut Operation, path: &str, scope: Scope, method: &Method
     let separator = if text.is_empty() { "" } else { "\n\n" };
     operation.description = Some(format!("{text}{separator}Needs the scope `{scope}`."));
     if *method != Method::GET {
-        complete_write(operation, path);
+        complete_write(operation);
+        // Tokens have no versions, so nothing is asked of them.
+        if path.starts_with("/api/tenants") {
+            complete_condition(operation, path);
+        }
     }
     exact::parameters(operation);
     let has_body = operation.request_body.is_some();
@@ -198,46 +201,52 @@ fn complete(operation: &mut Operation, path: &str, scope: Scope, method: &Method
     }
 }
 
-/// Adds how a write is acknowledged, and its condition.
-fn complete_write(operation: &mut Operation, path: &str) {
-    let text = || Object::with_type(Type::String);
-    let header = |name: &str, description: String, schema: Object| {
-        ParameterBuilder::new()
-            .name(name)
-            .parameter_in(ParameterIn::Header)
-            .required(Required::False)
-            .description(Some(description))
-            .schema(Some(schema))
-            .build()
-    };
-    let whose = if path.contains("/credentials") { OF_CREDENTIALS } else { OF_TENANT };
+/// Adds how a write is acknowledged.
+fn complete_write(operation: &mut Operation) {
     let hurried = "`respond-async`: answer before the other replicas have applied it".to_owned();
-    let present = format!("Only if one of these is there, or anything (`*`): entity tags {whose}");
-    let absent = format!("Only if none of these is there, or nothing (`*`): entity tags {whose}");
-    operation.parameters.get_or_insert_default().extend([
-        header("Prefer", hurried, text()).into(),
-        header("If-Match", present, exact::tags()).into(),
-        header("If-None-Match", absent, exact::tags()).into(),
-    ]);
+    let text = Object::with_type(Type::String);
+    operation.parameters.get_or_insert_default().push(header("Prefer", hurried, text).into());
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response
             && status.starts_with('2')
         {
-            let coherence = HeaderBuilder::new().schema(Some(text())).description(Some(COHERENCE));
-            response.headers.insert("Coherence".to_owned(), coherence.build().into());
-        }
-        if let RefOr::T(response) = response
-            && status == "400"
-        {
-            let or = "; or the condition is malformed: `invalid_precondition`";
-            response.description.push_str(or);
+            response.headers.insert("Coherence".to_owned(), told(COHERENCE).into());
         }
     }
-    let current =
-        HeaderBuilder::new().schema(Some(text())).description(Some("What is there, if anything"));
+}
+
+/// Adds what a caller may ask to hold before a write is made.
+fn complete_condition(operation: &mut Operation, path: &str) {
+    let whose = if path.contains("/credentials") { OF_CREDENTIALS } else { OF_TENANT };
+    let present = format!("Only if one of these is there, or anything (`*`): entity tags {whose}");
+    let absent = format!("Only if none of these is there, or nothing (`*`): entity tags {whose}");
+    operation.parameters.get_or_insert_default().extend([
+        header("If-Match", present, exact::tags()).into(),
+        header("If-None-Match", absent, exact::tags()).into(),
+    ]);
+    if let Some(RefOr::T(response)) = operation.responses.responses.get_mut("400") {
+        let or = "; or the condition is malformed: `invalid_precondition`";
+        response.description.push_str(or);
+    }
     let mut failed = problem("The condition does not hold: `precondition_failed`");
-    failed.headers.insert("ETag".to_owned(), current.build().into());
+    failed.headers.insert("ETag".to_owned(), told("What is there, if anything").into());
     operation.responses.responses.insert("412".to_owned(), failed.into());
+}
+
+fn header(name: &str, description: String, schema: Object) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build()
+}
+
+/// A header of an answer.
+fn told(description: &str) -> Header {
+    let text = Object::with_type(Type::String);
+    HeaderBuilder::new().schema(Some(text)).description(Some(description)).build()
 }
 
 fn of_method<'p>(path: &'p mut PathItem, method: &Method) -> Option<&'p mut Operation> {

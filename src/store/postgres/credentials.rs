@@ -79,7 +79,7 @@ impl CredentialStore for Postgres {
         precondition: &Precondition,
         by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.turn(tenant, Some(kind), precondition).await?;
         let what = (credentials, link, precondition);
         let done = set(&mut lease, &self.keyring, (tenant, kind), what, by);
         let done = bounded("set_credentials", done).await;
@@ -108,7 +108,6 @@ async fn set(
     (credentials, link, precondition): (&Credentials, Option<&GenesysLink>, &Precondition),
     by: &By,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
-    refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
     if locked_owner(&mut transaction, id).await?.is_none() {
         return Ok(None);
@@ -129,34 +128,6 @@ async fn set(
     Ok(Some(Written::logged(CredentialsSet { id: credential, version, tenant }, changes)))
 }
 
-/// Refuses a write whose condition does not hold before it waits for any lock: of a thousand that name
-/// one version, all but the first few would stand in line, each with a connection, only to hear that.
-/// Those that pass are judged again behind the lock.
-pub(super) async fn refuse_early(
-    connection: &mut PgConnection,
-    id: &TenantId,
-    kind: CredentialType,
-    precondition: &Precondition,
-) -> StoreResult<()> {
-    if precondition.is_none() {
-        return Ok(());
-    }
-    match current(connection, id, kind).await? {
-        // There is a tenant, then: its absence would come first.
-        Some(current) => require(precondition, Some(current.tag())),
-        None => Ok(()),
-    }
-}
-
-async fn current(
-    connection: &mut PgConnection,
-    id: &TenantId,
-    kind: CredentialType,
-) -> StoreResult<Option<CurrentRow>> {
-    let current = sqlx::query_as(TAG).bind(id.as_str()).bind(kind.as_str());
-    Ok(current.fetch_optional(connection).await?)
-}
-
 /// Whether there are such credentials; refuses a write whose condition does not hold. The transaction
 /// has locked the tenant.
 ///
@@ -168,7 +139,8 @@ pub(super) async fn require_current(
     kind: CredentialType,
     precondition: &Precondition,
 ) -> StoreResult<bool> {
-    let current = current(connection, id, kind).await?;
+    let current = sqlx::query_as(TAG).bind(id.as_str()).bind(kind.as_str());
+    let current: Option<CurrentRow> = current.fetch_optional(connection).await?;
     let is_there = current.is_some();
     require(precondition, current.map(|current| current.tag()))?;
     Ok(is_there)

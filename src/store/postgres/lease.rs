@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use sqlx::pool::PoolConnection;
 use tokio::time::error::Elapsed;
 
+use super::turns::Turn;
 use crate::store::{Cause, StoreError, StoreResult};
 use crate::telemetry::metrics::timed_query;
 
@@ -57,6 +58,39 @@ impl Deref for Lease {
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.connection
+    }
+}
+
+/// One for the write of a tenant, whose turn ends with it.
+pub(super) struct TurnLease<'t> {
+    lease: Lease,
+    turn: Turn<'t>,
+}
+
+impl<'t> TurnLease<'t> {
+    pub(super) const fn new(lease: Lease, turn: Turn<'t>) -> Self {
+        Self { lease, turn }
+    }
+
+    /// As [`Lease::settle`]; and tells those who wait for their turn what has come of this one.
+    pub(super) fn settle<T>(self, done: Result<StoreResult<T>, Elapsed>) -> StoreResult<T> {
+        let done = self.lease.settle(done);
+        self.turn.tell(&done);
+        done
+    }
+}
+
+impl Deref for TurnLease<'_> {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.lease
+    }
+}
+
+impl DerefMut for TurnLease<'_> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.lease
     }
 }
 

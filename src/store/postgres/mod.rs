@@ -11,6 +11,7 @@ mod sampling;
 mod seal;
 mod tenants;
 mod tokens;
+mod turns;
 mod versions;
 mod wrap;
 
@@ -25,10 +26,12 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgPool};
 
-use self::lease::{Lease, bounded};
+use self::lease::{Lease, TurnLease, bounded};
+use self::turns::{Part, Turns};
 use super::seal::announce_refusals;
 use super::{Store, StoreResult};
 use crate::crypto::Keyring;
+use crate::domain::{Precondition, TenantId};
 
 /// How long to wait for a connection, a new one or one that others use.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -53,6 +56,7 @@ pub struct Postgres {
     pool: PgPool,
     /// Polls have connections of their own: a proof must not wait for a pool that writes exhaust.
     log: PgPool,
+    turns: Arc<Turns>,
 }
 
 impl fmt::Debug for Postgres {
@@ -118,7 +122,7 @@ impl Postgres {
             .after_connect(|connection, _| refuse_a_standby(connection).boxed())
             .connect_lazy_with(bounded);
         announce_refusals();
-        Self { options, keyring, pool, log }
+        Self { options, keyring, pool, log, turns: Arc::default() }
     }
 
     /// The pool of reads and writes, for statements that belong to other layers.
@@ -144,6 +148,17 @@ impl Postgres {
 
     async fn lease(&self) -> StoreResult<Lease> {
         Ok(Lease::new(self.pool.acquire().await?))
+    }
+
+    /// A connection for a write of this tenant, once it is its turn.
+    async fn turn(
+        &self,
+        tenant: &TenantId,
+        part: Part,
+        precondition: &Precondition,
+    ) -> StoreResult<TurnLease<'_>> {
+        let turn = self.turns.take(tenant, part, precondition).await?;
+        Ok(TurnLease::new(self.lease().await?, turn))
     }
 
     async fn log_lease(&self) -> StoreResult<Lease> {

@@ -131,7 +131,7 @@ impl Tenants for Postgres {
         precondition: &Precondition,
         by: &By,
     ) -> StoreResult<Option<Written<Tenant>>> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.turn(id, None, precondition).await?;
         let done = bounded("patch_tenant", apply(&mut lease, id, patch, precondition, by)).await;
         lease.settle(done)
     }
@@ -142,7 +142,7 @@ impl Tenants for Postgres {
         precondition: &Precondition,
         by: &By,
     ) -> StoreResult<Option<Written<()>>> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.turn(id, None, precondition).await?;
         let deleted = bounded("delete_tenant", delete(&mut lease, id, precondition, by)).await;
         lease.settle(deleted)
     }

@@ -10,7 +10,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::audit::record;
 use super::changes::logged_here;
-use super::credentials::{put, refuse_early, require_current, set_as};
+use super::credentials::{put, require_current, set_as};
 use super::tenants::{locked_owner, owner};
 use super::{Postgres, bounded};
 use crate::crypto::Keyring;
@@ -147,7 +147,7 @@ impl CredentialVersions for Postgres {
         precondition: &Precondition,
         by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.turn(tenant, Some(kind), precondition).await?;
         let done = roll_back(&mut lease, &self.keyring, (tenant, kind), (to, precondition), by);
         let done = bounded("roll_back", done).await;
         lease.settle(done)
@@ -160,7 +160,7 @@ impl CredentialVersions for Postgres {
         precondition: &Precondition,
         by: &By,
     ) -> StoreResult<Option<Written<()>>> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.turn(tenant, Some(kind), precondition).await?;
         let done = delete(&mut lease, (tenant, kind), precondition, by);
         let done = bounded("delete_credentials", done).await;
         lease.settle(done)
@@ -173,7 +173,7 @@ impl CredentialVersions for Postgres {
         precondition: &Precondition,
         by: &By,
     ) -> StoreResult<Option<Written<CredentialsSet>>> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.turn(tenant, Some(kind), precondition).await?;
         let done = undelete(&mut lease, &self.keyring, (tenant, kind), precondition, by);
         let done = bounded("undelete_credentials", done).await;
         lease.settle(done)
@@ -187,7 +187,7 @@ impl CredentialVersions for Postgres {
         precondition: &Precondition,
         by: &By,
     ) -> StoreResult<Option<Written<u64>>> {
-        let mut lease = self.lease().await?;
+        let mut lease = self.turn(tenant, Some(kind), precondition).await?;
         let done = destroy(&mut lease, (tenant, kind), (which, precondition), by);
         let done = bounded("destroy_versions", done).await;
         lease.settle(done)
@@ -269,7 +269,6 @@ async fn roll_back(
     (to, precondition): (Version, &Precondition),
     by: &By,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
-    refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
     if locked_owner(&mut transaction, id).await?.is_none() {
         return Ok(None);
@@ -295,7 +294,6 @@ async fn delete(
     precondition: &Precondition,
     by: &By,
 ) -> StoreResult<Option<Written<()>>> {
-    refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
     if locked_owner(&mut transaction, id).await?.is_none() {
         return Ok(None);
@@ -318,7 +316,6 @@ async fn undelete(
     precondition: &Precondition,
     by: &By,
 ) -> StoreResult<Option<Written<CredentialsSet>>> {
-    refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
     if locked_owner(&mut transaction, id).await?.is_none() {
         return Ok(None);
@@ -356,7 +353,6 @@ async fn destroy(
     by: &By,
 ) -> StoreResult<Option<Written<u64>>> {
     let (id, kind) = place;
-    refuse_early(connection, id, kind, precondition).await?;
     let mut transaction = connection.begin().await?;
     if locked_owner(&mut transaction, id).await?.is_none() {
         return Ok(None);

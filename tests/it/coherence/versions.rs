@@ -1,14 +1,13 @@
 //! Versions, where several replicas write and all of them read.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::fleet::{Fleet, full, masked, put_token, tenant};
-use crate::harness::{Answer, Call, Cluster, Postgres, Redis, Replica};
+use super::fleet::{DEADLINE, Fleet, full, insert_tenants, masked, put_token, tenant};
+use crate::harness::{Answer, Call, Cluster, Database, Postgres, Redis, Replica, eventually};
 
 const PATH: &str = "/api/tenants/t1/credentials";
 
@@ -30,10 +29,7 @@ async fn of_a_thousand_writes_with_one_tag_one_is_made() {
     let replicas = Cluster::start(2, &database, Some(&redis)).await;
     replicas[0].post_json("/api/tenants", &tenant(1)).await.expecting(201);
     let first = put(&replicas[0], 0).await.expecting(200).header("etag").unwrap().to_owned();
-    let call = |n: usize| {
-        let call = put(&replicas[n % 2], n).header("if-match", &first);
-        call.timeout(Duration::from_mins(1))
-    };
+    let call = |n: usize| put(&replicas[n % 2], n).header("if-match", &first);
     let answers: Vec<Answer> = join_all((1..=1_000).map(|n| call(n).into_future())).await;
     let (made, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
     assert_eq!(made.len(), 1);
@@ -65,6 +61,73 @@ async fn writes_without_a_condition_all_succeed() {
     assert!(listed.iter().map(|(version, _)| *version).eq((1..=64).rev()), "{listed:?}");
     let are_current = listed.iter().filter(|(_, state)| state == "current");
     assert!(are_current.map(|(version, _)| *version).eq([64]));
+}
+
+/// Waits until so many statements, or more, wait for a lock in the database.
+async fn stand_in_line(database: &Database, count: i64) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    eventually(DEADLINE, "writes wait for a lock", async || {
+        let found = database.scalar::<i64>(waiting).await;
+        if found >= count { Ok(()) } else { Err(found) }
+    })
+    .await;
+}
+
+/// Two that have both seen the version which they name: what was there before they had the lock does
+/// not count.
+#[tokio::test]
+async fn a_condition_is_judged_behind_the_lock() {
+    let database = Postgres::database().await;
+    insert_tenants(&database, 1).await;
+    let replicas = Cluster::start(2, &database, None).await;
+    let path = format!("{PATH}/whatsapp");
+    let back = json!({"version": 1});
+    for round in 0..2 {
+        let tag = replicas[0].get(&full(1)).await.expecting(200).header("etag").unwrap().to_owned();
+        let mut holder = database.pool().await.begin().await.unwrap();
+        let lock = sqlx::query("SELECT FROM tenants WHERE id = 't1' FOR UPDATE");
+        lock.execute(&mut *holder).await.unwrap();
+        let calls = if round == 0 {
+            [put(&replicas[0], 1), put(&replicas[1], 2)]
+        } else {
+            [replicas[0].post_json(&format!("{path}/rollback"), &back), replicas[1].delete(&path)]
+        };
+        let calls = calls.map(|call| tokio::spawn(call.header("if-match", &tag).into_future()));
+        stand_in_line(&database, 2).await;
+        holder.commit().await.unwrap();
+        let mut statuses = Vec::new();
+        for call in calls {
+            statuses.push(call.await.unwrap().status);
+        }
+        statuses.sort_unstable();
+        assert!([200, 204].contains(&statuses[0]) && statuses[1] == 412, "{statuses:?}");
+    }
+}
+
+/// However many of them there are: most wait without a connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_of_one_tenant_leave_room_for_all_others() {
+    let database = Postgres::database().await;
+    insert_tenants(&database, 4).await;
+    let replica = Replica::builder().database(&database).start().await;
+    let mut holder = database.pool().await.begin().await.unwrap();
+    let lock = sqlx::query("SELECT FROM tenants WHERE id = 't1' FOR UPDATE");
+    lock.execute(&mut *holder).await.unwrap();
+    let writes: Vec<_> = (0..64).map(|n| tokio::spawn(put(&replica, n).into_future())).collect();
+    stand_in_line(&database, 2).await;
+    for n in 2..=4 {
+        put_token(&replica, n, "another-made-up-token").await;
+        let read = replica.get(&full(n)).await.expecting(200);
+        assert_eq!(read.json(), json!({"access_token": "another-made-up-token"}));
+    }
+    assert!(writes.iter().all(|write| !write.is_finished()), "the lock is held");
+    holder.commit().await.unwrap();
+    let mut numbers = BTreeSet::new();
+    for write in writes {
+        numbers.insert(write.await.unwrap().expecting(200).json()["version"].as_i64().unwrap());
+    }
+    assert_eq!(numbers, (2..=65).collect());
 }
 
 /// Read at once on every replica, from which it was read before.

@@ -204,6 +204,39 @@ async fn a_key_is_retired_when_nothing_needs_it_and_not_before() {
     put_token(&replica, 2, "in-time-token").await;
 }
 
+/// What tokens are hashed with is sealed too, and read once a process.
+#[tokio::test]
+async fn tokens_outlive_the_key_under_which_they_were_made() {
+    let own = Own::new().await;
+    let old = Keyring::load(Path::new(&own.file)).unwrap().primary();
+    let create = ["token", "create", "--name", "n", "--scopes", "tenants:read"];
+    let made = run_cli(&create, &own.environment()).await.expecting(0).stdout;
+    let token = made.trim_end();
+    let builder = Replica::builder().database(&own.database).env("KEYRING_FILE", &own.file);
+    let builder = builder.env("ANONYMOUS_SCOPES", "none");
+    let ask = async |replica: &Replica, token: &str| {
+        let call = replica.get("/api/tenants/t1");
+        call.header("authorization", &format!("Bearer {token}")).await.status
+    };
+    let before = builder.start().await;
+    assert_eq!(ask(&before, token).await, 200);
+    let key = "SELECT key_id FROM tenant_token_pepper";
+    assert_eq!(own.database.scalar::<String>(key).await, old);
+
+    run_cli(&["keys", "rotate"], &own.environment()).await.expecting(0);
+    let new = Keyring::load(Path::new(&own.file)).unwrap().primary();
+    assert_eq!(own.database.scalar::<String>(key).await, new);
+    run_cli(&["keys", "retire"], &own.environment()).await.expecting(0);
+    assert_eq!(Keyring::load(Path::new(&own.file)).unwrap().ids(), [new.as_str()]);
+    // Whoever has read it before, and whoever has not.
+    let after = builder.start().await;
+    let another = run_cli(&create, &own.environment()).await.expecting(0).stdout;
+    for replica in [&before, &after] {
+        assert_eq!(ask(replica, token).await, 200);
+        assert_eq!(ask(replica, another.trim_end()).await, 200);
+    }
+}
+
 #[tokio::test]
 async fn status_tells_rows_by_key_and_those_that_nothing_opens() {
     let own = Own::new().await;

@@ -109,6 +109,7 @@ conformance! {
     wrapping:
         a_pass_changes_nothing_but_the_keys,
         what_does_not_open_is_refused_and_stays,
+        a_pepper_that_does_not_open_is_left_as_it_is,
         a_retired_key_is_refused_whoever_writes,
         one_rotation_at_a_time;
     tokens:

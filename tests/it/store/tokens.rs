@@ -14,7 +14,7 @@ use super::bed::{Backend, Bed, by, lines, tenant_id};
 
 const PEPPERS: &str = "SELECT count(*) FROM tenant_token_pepper";
 
-fn new(limits: Limits) -> NewToken {
+pub(super) fn new(limits: Limits) -> NewToken {
     NewToken {
         name: "n".parse().unwrap(),
         description: None,
@@ -29,7 +29,7 @@ fn tenants(ids: &[&str]) -> Limits {
     Limits::new(Some(ids.iter().map(|id| tenant_id(id)).collect()), None)
 }
 
-async fn create(bed: &Bed, token: &NewToken) -> AccessToken {
+pub(super) async fn create(bed: &Bed, token: &NewToken) -> AccessToken {
     let secret = new_token().unwrap();
     bed.store.create_token(token, &secret, &by()).await.unwrap();
     secret

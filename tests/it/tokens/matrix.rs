@@ -143,6 +143,7 @@ fn table() -> BTreeMap<&'static str, Expectation> {
             "POST /api/tenants/{id}/credentials/{type}/rollback",
             row(CredentialsWrite, roll_back, to_first, 200, Absent(404)),
         ),
+        // They are there: what is to be seen is that this, and nothing else, is said to whoever may know.
         (
             "POST /api/tenants/{id}/credentials/{type}/undelete",
             row(CredentialsWrite, undelete, NONE, 409, Absent(404)),
