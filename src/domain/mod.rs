@@ -6,6 +6,7 @@
 mod cache_key;
 mod change;
 mod credential;
+mod expiry;
 mod ids;
 mod mask;
 mod number;
@@ -21,6 +22,7 @@ mod version;
 pub use cache_key::{CacheKey, KeyKind};
 pub use change::{Change, ChangeKind};
 pub use credential::{CredentialType, Credentials, MetaView};
+pub use expiry::ExpiresAt;
 pub use ids::{IntegrationId, PhoneNumberId, TenantId};
 pub use mask::{MASK, mask_credentials, mask_text};
 pub use number::keeps_digits;

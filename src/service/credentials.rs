@@ -11,8 +11,8 @@ impl Service {
     /// the same transaction sets it on the tenant.
     ///
     /// # Errors
-    /// Another tenant has the integration, the condition does not hold, or the database is out of
-    /// reach.
+    /// Another tenant has the integration, the condition does not hold, their end does not lie ahead, or
+    /// the database is out of reach.
     pub async fn set_credentials(
         &self,
         id: TenantId,
@@ -21,9 +21,14 @@ impl Service {
         link: Option<GenesysLink>,
         Intent { wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<CredentialsSet>>, ServiceError> {
+        let ends = credentials.expires_at().is_some();
         let set = move |store: Arc<dyn Store>| async move {
             store.set_credentials(&id, kind, &credentials, link.as_ref(), &precondition).await
         };
-        self.write("set_credentials", wait, set).await
+        let written = self.write("set_credentials", wait, set).await;
+        if ends {
+            self.0.expiry_set.notify_one();
+        }
+        written
     }
 }

@@ -8,6 +8,7 @@ mod auditor;
 mod authenticate;
 mod credentials;
 mod error;
+mod expiry;
 mod load;
 mod resolve;
 mod sealed;
@@ -19,6 +20,7 @@ mod versions;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 pub use self::auditor::Auditor;
@@ -81,6 +83,8 @@ struct Parts {
     writes: TaskTracker,
     stopping: AtomicBool,
     known: Known,
+    /// Credentials that end were set here.
+    expiry_set: Notify,
 }
 
 impl Service {
@@ -94,8 +98,9 @@ impl Service {
         tracker: TaskTracker,
     ) -> Self {
         let stopping = AtomicBool::new(false);
-        let known = Known::default();
-        Self(Arc::new(Parts { store, cache, publisher, writes: tracker, stopping, known }))
+        let (known, expiry_set) = (Known::default(), Notify::new());
+        let writes = tracker;
+        Self(Arc::new(Parts { store, cache, publisher, writes, stopping, known, expiry_set }))
     }
 
     /// Asks the database now; Redis is judged by its connection.

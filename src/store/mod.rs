@@ -7,6 +7,7 @@
 //! Architecture Invariant: nothing in here knows of a cache, a bus or HTTP.
 
 mod error;
+mod expiry;
 mod migrate;
 mod patch;
 pub mod postgres;
@@ -32,6 +33,7 @@ use crate::domain::{
 };
 
 pub use error::{Cause, Refusal, StoreError, StoreResult};
+pub use expiry::{Announced, Expiring, Expiry};
 pub use migrate::MigrateError;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
@@ -205,6 +207,7 @@ pub trait CredentialStore: Send + Sync {
     /// Replaces (or creates) the current credentials; the superseded version goes to the history.
     /// With `link`, the same transaction sets it on the tenant. `None`: there is no such tenant.
     /// [`StoreError::PreconditionFailed`]: what is there is not what has to be.
+    /// [`StoreError::Invalid`]: their end does not lie ahead.
     async fn set_credentials(
         &self,
         tenant: &TenantId,
@@ -452,7 +455,15 @@ pub trait Sampling: Send + Sync {
 /// All of it.
 #[async_trait]
 pub trait Store:
-    Tenants + CredentialStore + CredentialVersions + Tokens + ChangeLog + Replicas + Wrapping + Sampling
+    Tenants
+    + CredentialStore
+    + CredentialVersions
+    + Expiry
+    + Tokens
+    + ChangeLog
+    + Replicas
+    + Wrapping
+    + Sampling
 {
     /// Answers if the database does: for health checks.
     async fn ping(&self) -> StoreResult<()>;

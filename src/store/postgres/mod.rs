@@ -2,6 +2,7 @@
 
 mod changes;
 mod credentials;
+mod expiry;
 mod lease;
 mod migrate;
 mod notify;

@@ -2,6 +2,7 @@
 
 mod changes;
 mod credentials;
+mod expiry;
 mod migrate;
 mod replicas;
 mod sampling;

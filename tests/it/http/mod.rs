@@ -1,6 +1,7 @@
 //! The HTTP contract, through the front door: replicas as processes, on both stores.
 
 mod credentials;
+mod expiry;
 mod lookups;
 mod node_clients;
 mod operation;

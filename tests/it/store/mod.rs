@@ -3,6 +3,7 @@
 mod bed;
 mod credentials;
 mod direct;
+mod expiry;
 mod log;
 mod migrate;
 mod numbers;
@@ -71,6 +72,13 @@ conformance! {
         what_was_deleted_long_ago_is_destroyed,
         versions_are_listed_in_pages,
         what_was_deleted_before_is_known_as_deleted;
+    expiry:
+        an_end_is_that_of_its_version,
+        an_end_lies_ahead,
+        each_number_of_days_is_told_once,
+        of_a_suspended_tenant_nothing_is_told,
+        whoever_tells_it_is_told_once,
+        those_that_end_are_counted;
     direct:
         a_write_by_hand_is_logged,
         a_credential_that_moves_names_both_tenants,
