@@ -60,7 +60,7 @@ mod tests {
             assert_eq!(text.parse::<ExpiresAt>().unwrap().to_string(), expected);
         }
         for bad in
-            ["", "soon", "2030-01-02", "2030-01-02T03:04:05", "1900000000", "12030-01-02T03:04:05Z"]
+            ["", "soon", "2031-01-02", "2031-01-02T03:04:05", "1900000000", "12030-01-02T03:04:05Z"]
         {
             let invalid = bad.parse::<ExpiresAt>().unwrap_err();
             assert_eq!(invalid.field, "expires_at");

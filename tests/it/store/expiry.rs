@@ -264,12 +264,9 @@ async fn a_tenant_that_is_written_is_left_to_the_next_time() {
     assert!(announce("t1").await.is_none());
     assert!(announce("t2").await.is_some());
     write.rollback().await.unwrap();
-    let last = bed.store.patch_tenant(
-        &tenant_id("t1"),
-        &TenantPatch { name: Some("Another".parse().unwrap()), ..TenantPatch::default() },
-        &ALWAYS,
-    );
-    let last = last.await.unwrap().unwrap().xid;
+    let renamed = TenantPatch { name: Some("Another".parse().unwrap()), ..TenantPatch::default() };
+    let last = bed.store.patch_tenant(&tenant_id("t1"), &renamed, &ALWAYS).await;
+    let last = last.unwrap().unwrap().xid;
     let announced = announce("t1").await.unwrap();
     assert_eq!(announced.after, Some(last), "the changes of one tenant follow one another");
 }
