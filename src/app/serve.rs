@@ -95,6 +95,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     lifecycle.supervise("chain of the audit trail", |stop| chain.run(stop));
     let watched = service.clone();
     lifecycle.supervise("watch of the database", |stop| watched.watch_store(stop));
+    let watched = service.clone();
+    lifecycle.supervise("expiry of credentials", |stop| watched.watch_expiry(stop));
     service.prepare_for_tokens().await;
     let noted = service.clone();
     lifecycle.supervise("uses of tokens", |stop| noted.note_uses_of_tokens(stop));

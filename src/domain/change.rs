@@ -20,6 +20,9 @@ pub enum ChangeKind {
     CredentialsUpdated,
     /// `credentials.revoked`
     CredentialsRevoked,
+    /// `credentials.expiring`: their end has come nearer. Nothing has changed that anybody caches, so it
+    /// names no keys.
+    CredentialsExpiring,
     /// `tokens.created`
     TokenCreated,
     /// `tokens.updated`
@@ -31,12 +34,13 @@ pub enum ChangeKind {
 }
 
 impl ChangeKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::TenantCreated,
         Self::TenantUpdated,
         Self::TenantDeleted,
         Self::CredentialsUpdated,
         Self::CredentialsRevoked,
+        Self::CredentialsExpiring,
         Self::TokenCreated,
         Self::TokenUpdated,
         Self::TokenRevoked,
@@ -52,6 +56,7 @@ impl ChangeKind {
             Self::TenantDeleted => "tenant.deleted",
             Self::CredentialsUpdated => "credentials.updated",
             Self::CredentialsRevoked => "credentials.revoked",
+            Self::CredentialsExpiring => "credentials.expiring",
             Self::TokenCreated => "tokens.created",
             Self::TokenUpdated => "tokens.updated",
             Self::TokenRevoked => "tokens.revoked",

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{IntegrationId, Invalid, Region, mask, storable};
+use super::{ExpiresAt, IntegrationId, Invalid, Region, mask, storable};
 
 /// The types of credentials a tenant can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,7 +86,10 @@ impl FromStr for CredentialType {
 /// A credential object: never empty, never holding a mask, a Genesys region always by its domain
 /// (clients build URLs of it). `Debug` shows no value.
 #[derive(Clone, PartialEq)]
-pub struct Credentials(Map<String, Value>);
+pub struct Credentials {
+    fields: Map<String, Value>,
+    expires_at: Option<ExpiresAt>,
+}
 
 impl Credentials {
     /// Validates an object sent by a caller.
@@ -125,25 +128,38 @@ impl Credentials {
             }
             parsed::<IntegrationId>(&fields, "integrationId")?;
         }
-        Ok(Self(fields))
+        Ok(Self { fields, expires_at: None })
     }
 
     /// Takes an object that was validated when it was stored.
     #[must_use]
     pub fn from_stored(fields: Map<String, Value>) -> Self {
-        Self(fields)
+        Self { fields, expires_at: None }
+    }
+
+    /// The same, to be stored with this end, or with none.
+    #[must_use]
+    pub fn expiring(self, expires_at: Option<ExpiresAt>) -> Self {
+        Self { expires_at, ..self }
+    }
+
+    /// With which end they are to be stored. What is read has none: nobody who uses credentials goes by
+    /// it, so it is in no cache. The list of versions has it.
+    #[must_use]
+    pub const fn expires_at(&self) -> Option<ExpiresAt> {
+        self.expires_at
     }
 
     /// The fields, secrets included.
     #[must_use]
     pub fn reveal(&self) -> &Map<String, Value> {
-        &self.0
+        &self.fields
     }
 
     /// The text of a field, if it is there and is text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).and_then(Value::as_str)
+        self.fields.get(name).and_then(Value::as_str)
     }
 }
 
@@ -158,7 +174,7 @@ fn parsed<T: FromStr<Err = Invalid>>(
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credentials({} fields, redacted)", self.0.len())
+        write!(f, "Credentials({} fields, redacted)", self.fields.len())
     }
 }
 

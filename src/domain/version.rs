@@ -83,6 +83,8 @@ pub struct VersionInfo {
     pub generation: String,
     /// From when on it was what the credential is.
     pub valid_from: Timestamp,
+    /// Until when it was said to be good.
+    pub expires_at: Option<Timestamp>,
     /// When another version replaced it, or the credential was deleted.
     pub superseded_at: Option<Timestamp>,
     /// When the credential was deleted, unless it was brought back.
@@ -153,6 +155,7 @@ mod tests {
             version: 3,
             generation: "g".into(),
             valid_from: Timestamp::UNIX_EPOCH,
+            expires_at: None,
             superseded_at,
             deleted_at,
             destroyed_at,

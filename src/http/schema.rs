@@ -226,7 +226,8 @@ pub enum CredentialType {
 #[derive(ToSchema)]
 #[schema(example = json!({
     "type": "whatsapp",
-    "credentials": {"access_token": "EXAMPLE-not-a-real-token-4567", "phone_number_id": "123456789"}
+    "credentials": {"access_token": "EXAMPLE-not-a-real-token-4567", "phone_number_id": "123456789"},
+    "expires_at": "2099-01-02T03:04:05Z"
 }))]
 pub struct SetCredentials {
     /// Their type.
@@ -236,6 +237,11 @@ pub struct SetCredentials {
     /// genesys credentials, `region` is stored as the domain, whichever of its names is given.
     #[schema(value_type = Object)]
     pub credentials: (),
+    /// Until when they are good, in the future; absent or null: no end. Kept to the millisecond, and shown
+    /// in the list of versions. A `credentials.expiring` tells of it 30, 7 and 1 days ahead; they are served
+    /// all the same, also afterwards.
+    #[schema(format = "date-time")]
+    pub expires_at: Option<String>,
 }
 
 /// Credentials were set.
@@ -300,6 +306,7 @@ pub struct Versions {
     "etag": "\"0b9f6f2e-3c1d-4a58-9e77-1f2a3b4c5d6e.2\"",
     "state": "current",
     "valid_from": "2026-01-02T03:04:05.000006Z",
+    "expires_at": "2099-01-02T03:04:05Z",
     "superseded_at": null,
     "deleted_at": null,
     "destroyed_at": null
@@ -316,6 +323,9 @@ pub struct Version {
     /// From when on it was what the credential is.
     #[schema(format = "date-time")]
     pub valid_from: String,
+    /// Until when it was said to be good.
+    #[schema(required = true, format = "date-time")]
+    pub expires_at: Option<String>,
     /// When another version replaced it, or the credential was deleted.
     #[schema(required = true, format = "date-time")]
     pub superseded_at: Option<String>,
@@ -382,7 +392,8 @@ pub struct Meta {
     "clientSecret": "EXAMPLE-not-a-real-secret",
     "region": "euc1",
     "integrationId": "demo-integration-001",
-    "webhookSecret": "EXAMPLE-not-a-real-webhook-secret"
+    "webhookSecret": "EXAMPLE-not-a-real-webhook-secret",
+    "expires_at": "2099-01-02T03:04:05Z"
 }))]
 pub struct SetGenesys {
     /// The OAuth client.
@@ -395,6 +406,9 @@ pub struct SetGenesys {
     pub integration_id: String,
     /// What webhooks are signed with.
     pub webhook_secret: Option<String>,
+    /// Until when they are good: as of any other credentials.
+    #[schema(rename = "expires_at", format = "date-time")]
+    pub expires_at: Option<String>,
 }
 
 /// Genesys credentials were set.

@@ -75,8 +75,8 @@ impl Service {
     /// the same transaction sets it on the tenant.
     ///
     /// # Errors
-    /// Another tenant has the integration, the condition does not hold, or the database is out of
-    /// reach.
+    /// Another tenant has the integration, the condition does not hold, their end does not lie ahead, or
+    /// the database is out of reach.
     pub async fn set_credentials(
         &self,
         id: TenantId,
@@ -87,10 +87,15 @@ impl Service {
     ) -> Result<Option<Acknowledged<CredentialsSet>>, ServiceError> {
         let entry = Entry::of(by.clone(), Action::CredentialsSet).to(&id);
         let entry = Entry { kind: Some(kind), ..entry };
+        let ends = credentials.expires_at().is_some();
         let set = move |store: Arc<dyn Store>| async move {
             let link = link.as_ref();
             store.set_credentials(&id, kind, &credentials, link, &precondition, &by).await
         };
-        self.write("set_credentials", entry, wait, set).await
+        let written = self.write("set_credentials", entry, wait, set).await;
+        if ends {
+            self.0.expiry_set.notify_one();
+        }
+        written
     }
 }

@@ -8,6 +8,7 @@ mod auditor;
 mod authenticate;
 mod credentials;
 mod error;
+mod expiry;
 mod load;
 mod resolve;
 mod sealed;
@@ -20,6 +21,7 @@ mod versions;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 pub use self::auditor::Auditor;
@@ -87,6 +89,8 @@ struct Parts {
     writes: TaskTracker,
     stopping: AtomicBool,
     known: Known,
+    /// Credentials that end were set here.
+    expiry_set: Notify,
 }
 
 impl Service {
@@ -101,8 +105,10 @@ impl Service {
         tracker: TaskTracker,
     ) -> Self {
         let stopping = AtomicBool::new(false);
-        let known = Known::default();
-        Self(Arc::new(Parts { store, cache, publisher, trail, writes: tracker, stopping, known }))
+        let (known, expiry_set) = (Known::default(), Notify::new());
+        let writes = tracker;
+        let parts = Parts { store, cache, publisher, trail, writes, stopping, known, expiry_set };
+        Self(Arc::new(parts))
     }
 
     /// Asks the database now; Redis is judged by its connection.

@@ -9,6 +9,7 @@
 
 mod audit;
 mod error;
+mod expiry;
 mod migrate;
 mod patch;
 pub mod postgres;
@@ -38,6 +39,7 @@ pub use audit::{
     Standing, Walk,
 };
 pub use error::{Cause, Refusal, StoreError, StoreResult};
+pub use expiry::{Announced, Expiring, Expiry};
 pub use migrate::MigrateError;
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
@@ -213,6 +215,7 @@ pub trait CredentialStore: Send + Sync {
     /// Replaces (or creates) the current credentials; the superseded version goes to the history.
     /// With `link`, the same transaction sets it on the tenant. `None`: there is no such tenant.
     /// [`StoreError::PreconditionFailed`]: what is there is not what has to be.
+    /// [`StoreError::Invalid`]: their end does not lie ahead.
     async fn set_credentials(
         &self,
         tenant: &TenantId,
@@ -469,6 +472,7 @@ pub trait Store:
     Tenants
     + CredentialStore
     + CredentialVersions
+    + Expiry
     + Tokens
     + AuditTrail
     + ChangeLog

@@ -11,7 +11,8 @@ use super::seal::CredentialsRow;
 use super::{CredentialsSet, StoreError, StoreResult, StoredCredentials, Written};
 use crate::crypto::Keyring;
 use crate::domain::{
-    By, CredentialType, NoVersion, Precondition, TenantId, Version, VersionInfo, version_tag,
+    By, CredentialType, ExpiresAt, NoVersion, Precondition, TenantId, Version, VersionInfo,
+    version_tag,
 };
 
 /// Versions that one transaction of [`CredentialVersions::destroy_deleted`] destroys.
@@ -126,9 +127,23 @@ pub(super) struct VersionRow {
     credentials: CredentialsRow,
     is_deleted: bool,
     is_destroyed: bool,
+    /// Its end, if that is still ahead.
+    expires_at: Option<String>,
 }
 
 impl VersionRow {
+    /// What it holds, if its credential is there: to be stored again, with the end that it had if that is
+    /// still ahead.
+    pub fn open_again(
+        self,
+        keyring: &Keyring,
+        tenant: &TenantId,
+        kind: CredentialType,
+    ) -> StoreResult<StoredCredentials> {
+        let ahead = self.ahead()?;
+        Ok(expiring(self.open(keyring, tenant, kind)?, ahead))
+    }
+
     /// What it holds, if its credential is there.
     pub fn open(
         self,
@@ -139,11 +154,21 @@ impl VersionRow {
         if self.is_deleted && !self.is_destroyed {
             return Err(NoVersion::Deleted.into());
         }
-        self.open_deleted(keyring, tenant, kind)
+        self.open_any(keyring, tenant, kind)
     }
 
-    /// What it holds, also if its credential was deleted.
+    /// The same as [`VersionRow::open_again`], also if its credential was deleted.
     pub fn open_deleted(
+        self,
+        keyring: &Keyring,
+        tenant: &TenantId,
+        kind: CredentialType,
+    ) -> StoreResult<StoredCredentials> {
+        let ahead = self.ahead()?;
+        Ok(expiring(self.open_any(keyring, tenant, kind)?, ahead))
+    }
+
+    fn open_any(
         self,
         keyring: &Keyring,
         tenant: &TenantId,
@@ -154,6 +179,15 @@ impl VersionRow {
         }
         self.credentials.open(keyring, tenant, kind)
     }
+
+    fn ahead(&self) -> StoreResult<Option<ExpiresAt>> {
+        let ahead = self.expires_at.as_deref().map(str::parse).transpose();
+        ahead.map_err(|_| StoreError::Corrupt("tenant_credential_history.expires_at"))
+    }
+}
+
+fn expiring(stored: StoredCredentials, ahead: Option<ExpiresAt>) -> StoredCredentials {
+    StoredCredentials { credentials: stored.credentials.expiring(ahead), ..stored }
 }
 
 /// A version without what it holds.
@@ -162,6 +196,7 @@ pub(super) struct VersionInfoRow {
     version: i64,
     generation: String,
     valid_from: String,
+    expires_at: Option<String>,
     superseded_at: Option<String>,
     deleted_at: Option<String>,
     destroyed_at: Option<String>,
@@ -177,6 +212,7 @@ impl TryFrom<VersionInfoRow> for VersionInfo {
             version: row.version,
             generation: row.generation,
             valid_from: moment(&row.valid_from, "tenant_credential_history.valid_from")?,
+            expires_at: some(row.expires_at, "tenant_credential_history.expires_at")?,
             superseded_at: some(row.superseded_at, "tenant_credential_history.superseded_at")?,
             deleted_at: some(row.deleted_at, "tenant_credential_history.deleted_at")?,
             destroyed_at: some(row.destroyed_at, "tenant_credential_history.destroyed_at")?,

@@ -45,6 +45,9 @@ pub const WRITE_BARRIER: &str = "tenant_write_barrier_seconds";
 pub const SEALING_REFUSED: &str = "tenant_sealing_refused_total";
 /// Keys that the keyring has at present.
 pub const KEYRING_KEYS: &str = "tenant_keyring_keys";
+/// Current credentials of active tenants that end `within` 30, 7 or 1 days, those of the shorter time among
+/// those of the longer, or have ended (`expired`). Of the database, so the same on every replica.
+pub const CREDENTIALS_EXPIRING: &str = "tenant_credentials_expiring";
 /// Times that the keyring's file could not be read again; the keys of before stay in use.
 pub const KEYRING_RELOAD_FAILURES: &str = "tenant_keyring_reload_failures_total";
 /// Whether callers without a token may do what a `scope` stands for (1), or not (0).
@@ -95,6 +98,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "Seconds from a write's commit until it may be acknowledged."
     );
     describe_counter!(SEALING_REFUSED, "Stored credentials that were refused.");
+    describe_gauge!(CREDENTIALS_EXPIRING, "Credentials whose end is near, or past.");
     describe_gauge!(KEYRING_KEYS, "Keys that the keyring has.");
     describe_counter!(KEYRING_RELOAD_FAILURES, "Times that the keyring could not be read again.");
     describe_gauge!(ANONYMOUS_SCOPE, "Whether callers without a token may do this.");

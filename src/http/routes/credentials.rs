@@ -129,7 +129,8 @@ pub async fn meta(
 
 /// Set a tenant's credentials
 ///
-/// They replace those of the same type as a whole. Every replica is told, and evicts the old ones.
+/// They replace those of the same type as a whole, and so does `expires_at` theirs: without it, they have
+/// no end. Every replica is told, and evicts the old ones.
 #[utoipa::path(
     put,
     path = "/api/tenants/{id}/credentials",
@@ -232,11 +233,12 @@ fn kind_of(query: &Query) -> Result<CredentialType, Problem> {
 }
 
 fn credentials_of(body: Value) -> Result<(CredentialType, Credentials), Problem> {
-    let mut fields = Fields::of(body, &["type", "credentials"])?;
+    let mut fields = Fields::of(body, &["type", "credentials", "expires_at"])?;
     let kind: CredentialType = fields.required("type")?;
     let missing = || Invalid::new("credentials", "is required");
     let credentials = fields.take("credentials").ok_or_else(missing)?;
-    Ok((kind, Credentials::new(kind, credentials)?))
+    let expires_at = fields.optional("expires_at")?;
+    Ok((kind, Credentials::new(kind, credentials)?.expiring(expires_at)))
 }
 
 #[cfg(test)]
@@ -251,6 +253,13 @@ mod tests {
             (kind, credentials.text("access_token")),
             (CredentialType::Whatsapp, Some("NEW_TOKEN"))
         );
+        assert_eq!(credentials.expires_at(), None);
+        let end = "2030-01-02T03:04:05Z";
+        for (given, expected) in [(json!(end), end.parse().ok()), (Value::Null, None)] {
+            let credentials = json!({"access_token": "NEW_TOKEN"});
+            let body = json!({"type": "whatsapp", "credentials": credentials, "expires_at": given});
+            assert_eq!(credentials_of(body).unwrap().1.expires_at(), expected);
+        }
         for (body, status) in [
             (json!({"credentials": {"a": "b"}}), 400),
             (json!({"type": "sip", "credentials": {"a": "b"}}), 400),
@@ -262,6 +271,8 @@ mod tests {
             (json!({"type": "whatsapp", "credentials": {}}), 400),
             (json!({"type": "whatsapp", "credentials": {"access_token": 1}}), 400),
             (json!({"type": "whatsapp", "credentials": {"a": "b"}, "c": 1}), 400),
+            (json!({"type": "whatsapp", "credentials": {"a": "b"}, "expires_at": "hunter2"}), 400),
+            (json!({"type": "whatsapp", "credentials": {"a": "b"}, "expires_at": 1}), 400),
             (json!({"type": "whatsapp", "credentials": {"access_token": "***4567"}}), 422),
             (json!([]), 400),
         ] {

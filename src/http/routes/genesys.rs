@@ -22,11 +22,13 @@ use crate::http::{reply, schema};
 use crate::service::{Acknowledged, Intent};
 use crate::store::GenesysLink;
 
-const FIELDS: [&str; 5] = ["clientId", "clientSecret", "region", "integrationId", "webhookSecret"];
+const FIELDS: [&str; 6] =
+    ["clientId", "clientSecret", "region", "integrationId", "webhookSecret", "expires_at"];
 
 /// Set a tenant's Genesys credentials
 ///
-/// In one transaction, also sets the tenant's integration and region.
+/// In one transaction, also sets the tenant's integration and region. Without `expires_at`, they have no
+/// end, whatever those before had.
 #[utoipa::path(
     put,
     path = "/api/tenants/{id}/genesys/credentials",
@@ -125,6 +127,7 @@ fn credentials_of(body: Value) -> Result<(Credentials, GenesysLink), Problem> {
     object.insert("region".to_owned(), region.domain().into());
     object.insert("integrationId".to_owned(), integration_id.as_str().into());
     let credentials = Credentials::new(CredentialType::Genesys, Value::Object(object))?;
+    let credentials = credentials.expiring(fields.optional("expires_at")?);
     Ok((credentials, GenesysLink { integration_id, region }))
 }
 
@@ -163,6 +166,11 @@ mod tests {
         let mut without = body();
         without["webhookSecret"] = Value::Null;
         assert_eq!(credentials_of(without).unwrap().0.text("webhookSecret"), None);
+        let mut ending = body();
+        ending["expires_at"] = "2030-01-02T03:04:05Z".into();
+        let (ending, _) = credentials_of(ending).unwrap();
+        assert_eq!(ending.expires_at(), "2030-01-02T03:04:05Z".parse().ok());
+        assert_eq!(Value::Object(ending.reveal().clone()), expected, "no field of the object");
         let mut spaced = body();
         spaced["clientSecret"] = " s ".into();
         assert_eq!(credentials_of(spaced).unwrap().0.text("clientSecret"), Some(" s "));
@@ -177,6 +185,8 @@ mod tests {
             ("region", json!(5), "region: must be text"),
             ("region", json!("hunter2"), "region: must be a Genesys Cloud domain"),
             ("integrationId", json!("a b"), "integrationId: must be 1 to 128"),
+            ("expires_at", json!("hunter2"), "expires_at: must be a moment such as"),
+            ("expires_at", json!(5), "expires_at: must be text or null"),
             ("webhookSecret", json!(""), "webhookSecret: must be non-empty text"),
             ("webhookSecret", json!(["hunter2"]), "webhookSecret: must be text or null"),
         ] {

@@ -78,6 +78,7 @@ pub(crate) fn shown(version: &VersionInfo) -> Value {
         "etag": format!("\"{}\"", version.tag()),
         "state": version.state().as_str(),
         "valid_from": version.valid_from.to_string(),
+        "expires_at": version.expires_at.map(|at| at.to_string()),
         "superseded_at": version.superseded_at.map(|at| at.to_string()),
         "deleted_at": version.deleted_at.map(|at| at.to_string()),
         "destroyed_at": version.destroyed_at.map(|at| at.to_string()),
@@ -124,7 +125,8 @@ pub async fn get(
 /// Roll back a tenant's credentials
 ///
 /// Makes a new version of what an earlier one holds, of the credential that is there now. The tenant
-/// stays as it is: its integration and its region are not rolled back.
+/// stays as it is: its integration and its region are not rolled back. The new version ends when that one
+/// was to end, if that is still ahead; else it has no end.
 #[utoipa::path(
     post,
     path = "/api/tenants/{id}/credentials/{type}/rollback",
@@ -188,8 +190,8 @@ pub async fn delete(
 
 /// Bring deleted credentials back
 ///
-/// Makes a new version of what they were when they were deleted, and all their versions can be rolled
-/// back to again.
+/// Makes a new version of what they were when they were deleted, with the same end if that is still ahead,
+/// and all their versions can be rolled back to again.
 #[utoipa::path(
     post,
     path = "/api/tenants/{id}/credentials/{type}/undelete",

@@ -9,7 +9,7 @@ use super::changes::logged_here;
 use super::tenants::{locked_owner, owner, set_link};
 use super::{Postgres, bounded};
 use crate::crypto::{Keyring, Sealed, Subject};
-use crate::domain::{Action, By, CredentialType, Credentials, Precondition, TenantId};
+use crate::domain::{Action, By, CredentialType, Credentials, ExpiresAt, Precondition, TenantId};
 use crate::store::audit::credentials_made;
 use crate::store::seal::{CredentialsRow, open_kept, sealed};
 use crate::store::versions::{CurrentRow, require};
@@ -29,12 +29,14 @@ const TAG: &str =
 // as it is.
 const SUPERSEDE: &str = "\
     WITH current AS ( \
-        SELECT version, id, sealed, key_id, wrapped_key, updated_at \
+        SELECT version, id, sealed, key_id, wrapped_key, expires_at, updated_at \
         FROM tenant_credentials WHERE tenant_id = $1 AND credential_type = $2 \
     ), superseded AS ( \
         INSERT INTO tenant_credential_history \
-            (tenant_id, credential_type, version, id, sealed, key_id, wrapped_key, valid_from) \
-        SELECT $1, $2, version, id, sealed, key_id, wrapped_key, updated_at FROM current \
+            (tenant_id, credential_type, version, id, sealed, key_id, wrapped_key, expires_at, \
+                valid_from) \
+        SELECT $1, $2, version, id, sealed, key_id, wrapped_key, expires_at, updated_at \
+        FROM current \
         ON CONFLICT DO NOTHING \
     ) \
     SELECT (SELECT id FROM current), 1 + greatest(0, (SELECT version FROM current), ( \
@@ -43,11 +45,13 @@ const SUPERSEDE: &str = "\
 // The id too: it is what was sealed for this one that is stored.
 const SET: &str = "\
     INSERT INTO tenant_credentials \
-        (tenant_id, credential_type, id, version, sealed, key_id, wrapped_key) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7) \
+        (tenant_id, credential_type, id, version, sealed, key_id, wrapped_key, expires_at) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::timestamptz) \
     ON CONFLICT (tenant_id, credential_type) \
     DO UPDATE SET id = EXCLUDED.id, version = EXCLUDED.version, credentials = NULL, \
-        sealed = EXCLUDED.sealed, key_id = EXCLUDED.key_id, wrapped_key = EXCLUDED.wrapped_key";
+        sealed = EXCLUDED.sealed, key_id = EXCLUDED.key_id, wrapped_key = EXCLUDED.wrapped_key, \
+        expires_at = EXCLUDED.expires_at";
+const IS_AHEAD: &str = "SELECT $1::text::timestamptz > clock_timestamp()";
 
 #[async_trait]
 impl CredentialStore for Postgres {
@@ -115,6 +119,7 @@ async fn set(
     if !precondition.is_none() {
         require_current(&mut transaction, id, kind, precondition).await?;
     }
+    require_ahead(&mut transaction, credentials).await?;
     if let Some(link) = link {
         set_link(&mut transaction, id, link).await?;
     }
@@ -126,6 +131,16 @@ async fn set(
     let tenant = owner(&mut transaction, id).await?;
     transaction.commit().await?;
     Ok(Some(Written::logged(CredentialsSet { id: credential, version, tenant }, changes)))
+}
+
+/// Refuses credentials whose end does not lie ahead. By the database's clock, which all replicas share.
+async fn require_ahead(
+    connection: &mut PgConnection,
+    credentials: &Credentials,
+) -> StoreResult<()> {
+    let Some(end) = credentials.expires_at() else { return Ok(()) };
+    let is_ahead = sqlx::query_scalar(IS_AHEAD).bind(end.to_string()).fetch_one(connection);
+    if is_ahead.await? { Ok(()) } else { Err(ExpiresAt::passed().into()) }
 }
 
 /// Whether there are such credentials; refuses a write whose condition does not hold. The transaction
@@ -183,6 +198,7 @@ pub(super) async fn set_as(
         .bind(sealed)
         .bind(key_id)
         .bind(wrapped_key)
+        .bind(credentials.expires_at().map(|end| end.to_string()))
         .execute(connection)
         .await?;
     Ok((credential, version))

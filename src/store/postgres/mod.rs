@@ -3,6 +3,7 @@
 mod audit;
 mod changes;
 mod credentials;
+mod expiry;
 mod lease;
 mod migrate;
 mod notify;

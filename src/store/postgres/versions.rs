@@ -32,12 +32,16 @@ macro_rules! moment {
 const LIST: &str = concat!(
     "SELECT c.version, c.id AS generation, ",
     moment!("c.updated_at"),
-    " AS valid_from, NULL AS superseded_at, NULL AS deleted_at, NULL AS destroyed_at \
+    " AS valid_from, ",
+    moment!("c.expires_at"),
+    " AS expires_at, NULL AS superseded_at, NULL AS deleted_at, NULL AS destroyed_at \
      FROM tenant_credentials c JOIN tenants t ON t.id = c.tenant_id AND t.status = 'active' \
      WHERE c.tenant_id = $1 AND c.credential_type = $2 \
          AND ($3::bigint IS NULL OR c.version < $3) \
      UNION ALL SELECT h.version, h.id, ",
     moment!("h.valid_from"),
+    ", ",
+    moment!("h.expires_at"),
     ", ",
     moment!("h.superseded_at"),
     ", ",
@@ -51,13 +55,27 @@ const LIST: &str = concat!(
      ORDER BY version DESC LIMIT $4"
 );
 
+/// An end that is still ahead.
+macro_rules! ahead {
+    ($column:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $column,
+            " > clock_timestamp() THEN ",
+            moment!($column),
+            " END AS expires_at"
+        )
+    };
+}
+
 macro_rules! history {
     ($rest:literal) => {
         concat!(
             "SELECT h.id, h.version, h.credentials IS NOT NULL AS is_plain, h.sealed, h.key_id, \
                  h.wrapped_key, h.deleted_at IS NOT NULL AS is_deleted, \
-                 h.destroyed_at IS NOT NULL AS is_destroyed \
-             FROM tenant_credential_history h \
+                 h.destroyed_at IS NOT NULL AS is_destroyed, ",
+            ahead!("h.expires_at"),
+            " FROM tenant_credential_history h \
              WHERE h.tenant_id = $1 AND h.credential_type = $2 ",
             $rest
         )
@@ -66,8 +84,9 @@ macro_rules! history {
 
 const OF_VERSION: &str = concat!(
     "SELECT c.id, c.version, c.credentials IS NOT NULL AS is_plain, c.sealed, c.key_id, \
-         c.wrapped_key, false AS is_deleted, false AS is_destroyed \
-     FROM tenant_credentials c \
+         c.wrapped_key, false AS is_deleted, false AS is_destroyed, ",
+    ahead!("c.expires_at"),
+    " FROM tenant_credentials c \
      WHERE c.tenant_id = $1 AND c.credential_type = $2 AND c.version = $3 UNION ALL ",
     history!("AND h.version = $3")
 );
@@ -92,8 +111,8 @@ const REVIVE: &str = "\
 // bytes, and copies none.
 const BURY: &str = "\
     INSERT INTO tenant_credential_history \
-        (tenant_id, credential_type, version, id, valid_from, destroyed_at) \
-    SELECT tenant_id, credential_type, version, id, updated_at, clock_timestamp() \
+        (tenant_id, credential_type, version, id, expires_at, valid_from, destroyed_at) \
+    SELECT tenant_id, credential_type, version, id, expires_at, updated_at, clock_timestamp() \
     FROM tenant_credentials WHERE tenant_id = $1 AND credential_type = $2 \
         AND ($3::bigint IS NULL OR version = $3) \
     ON CONFLICT DO NOTHING";
@@ -277,7 +296,7 @@ async fn roll_back(
         return Err(NoVersion::OfType(kind).into());
     }
     let row = of_version(&mut transaction, id, kind, to).await?.ok_or(NoVersion::Unknown)?;
-    let stored = row.open(keyring, id, kind)?;
+    let stored = row.open_again(keyring, id, kind)?;
     let (credential, version) =
         put(&mut transaction, keyring, id, kind, &stored.credentials).await?;
     let (action, made) = (Action::CredentialsRollBack, &stored.credentials);

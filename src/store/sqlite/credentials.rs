@@ -9,7 +9,7 @@ use super::changes::{last_number, logged_after};
 use super::tenants::{owner, set_link};
 use super::{BEGIN, Sqlite};
 use crate::crypto::{Keyring, Sealed, Subject};
-use crate::domain::{Action, By, CredentialType, Credentials, Precondition, TenantId};
+use crate::domain::{Action, By, CredentialType, Credentials, ExpiresAt, Precondition, TenantId};
 use crate::store::audit::credentials_made;
 use crate::store::row::GONE;
 use crate::store::seal::{CredentialsRow, open_kept, sealed};
@@ -29,8 +29,9 @@ const TAG: &str =
 // A version that is in the history already was put there by hand; it stays as it is.
 const SUPERSEDE: &str = "\
     INSERT OR IGNORE INTO tenant_credential_history \
-        (tenant_id, credential_type, version, id, sealed, key_id, wrapped_key, valid_from) \
-    SELECT tenant_id, credential_type, version, id, sealed, key_id, wrapped_key, updated_at \
+        (tenant_id, credential_type, version, id, sealed, key_id, wrapped_key, expires_at, valid_from) \
+    SELECT tenant_id, credential_type, version, id, sealed, key_id, wrapped_key, expires_at, \
+        updated_at \
     FROM tenant_credentials WHERE tenant_id = ?1 AND credential_type = ?2";
 // The current version has just joined the history, so one more than its highest is the next one:
 // after a revocation too.
@@ -41,11 +42,13 @@ const NEXT: &str = "\
     FROM tenant_credential_history WHERE tenant_id = ?1 AND credential_type = ?2";
 const SET: &str = "\
     INSERT INTO tenant_credentials \
-        (tenant_id, credential_type, id, version, sealed, key_id, wrapped_key) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+        (tenant_id, credential_type, id, version, sealed, key_id, wrapped_key, expires_at) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
     ON CONFLICT (tenant_id, credential_type) \
     DO UPDATE SET version = excluded.version, credentials = NULL, \
-        sealed = excluded.sealed, key_id = excluded.key_id, wrapped_key = excluded.wrapped_key";
+        sealed = excluded.sealed, key_id = excluded.key_id, wrapped_key = excluded.wrapped_key, \
+        expires_at = excluded.expires_at";
+const IS_AHEAD: &str = "SELECT ?1 > strftime('%Y-%m-%dT%H:%M:%fZ', 'now')";
 
 #[async_trait]
 impl CredentialStore for Sqlite {
@@ -111,6 +114,7 @@ async fn set(
     if !precondition.is_none() {
         require_current(&mut transaction, id, kind, precondition).await?;
     }
+    require_ahead(&mut transaction, credentials).await?;
     let before = last_number(&mut transaction).await?;
     if let Some(link) = link {
         set_link(&mut transaction, id, link).await?;
@@ -123,6 +127,16 @@ async fn set(
     let tenant = owner(&mut transaction, id).await?.ok_or(GONE)?;
     transaction.commit().await?;
     Ok(Some(Written::logged(CredentialsSet { id: credential, version, tenant }, changes)))
+}
+
+/// Refuses credentials whose end does not lie ahead.
+async fn require_ahead(
+    connection: &mut SqliteConnection,
+    credentials: &Credentials,
+) -> StoreResult<()> {
+    let Some(end) = credentials.expires_at() else { return Ok(()) };
+    let is_ahead = sqlx::query_scalar(IS_AHEAD).bind(end.to_string()).fetch_one(connection);
+    if is_ahead.await? { Ok(()) } else { Err(ExpiresAt::passed().into()) }
 }
 
 /// Whether there are such credentials; refuses a write whose condition does not hold.
@@ -180,6 +194,7 @@ pub(super) async fn set_as(
         .bind(sealed)
         .bind(key_id)
         .bind(wrapped_key)
+        .bind(credentials.expires_at().map(|end| end.to_string()))
         .execute(connection)
         .await?;
     Ok((credential, version))

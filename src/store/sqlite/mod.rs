@@ -3,6 +3,7 @@
 mod audit;
 mod changes;
 mod credentials;
+mod expiry;
 mod migrate;
 mod replicas;
 mod sampling;

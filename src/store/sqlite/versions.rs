@@ -28,22 +28,37 @@ use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::timed_query;
 
 const LIST: &str = "\
-    SELECT c.version, c.id AS generation, c.updated_at AS valid_from, NULL AS superseded_at, \
-        NULL AS deleted_at, NULL AS destroyed_at \
+    SELECT c.version, c.id AS generation, c.updated_at AS valid_from, c.expires_at, \
+        NULL AS superseded_at, NULL AS deleted_at, NULL AS destroyed_at \
     FROM tenant_credentials c JOIN tenants t ON t.id = c.tenant_id AND t.status = 'active' \
     WHERE c.tenant_id = ?1 AND c.credential_type = ?2 AND (?3 IS NULL OR c.version < ?3) \
-    UNION ALL SELECT h.version, h.id, h.valid_from, h.superseded_at, h.deleted_at, h.destroyed_at \
+    UNION ALL SELECT h.version, h.id, h.valid_from, h.expires_at, h.superseded_at, \
+        h.deleted_at, h.destroyed_at \
     FROM tenant_credential_history h JOIN tenants t ON t.id = h.tenant_id AND t.status = 'active' \
     WHERE h.tenant_id = ?1 AND h.credential_type = ?2 AND (?3 IS NULL OR h.version < ?3) \
     ORDER BY version DESC LIMIT ?4";
+
+/// An end that is still ahead.
+macro_rules! ahead {
+    ($column:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $column,
+            " > strftime('%Y-%m-%dT%H:%M:%fZ', 'now') THEN ",
+            $column,
+            " END AS expires_at"
+        )
+    };
+}
 
 macro_rules! history {
     ($rest:literal) => {
         concat!(
             "SELECT h.id, h.version, h.credentials IS NOT NULL AS is_plain, h.sealed, h.key_id, \
                  h.wrapped_key, h.deleted_at IS NOT NULL AS is_deleted, \
-                 h.destroyed_at IS NOT NULL AS is_destroyed \
-             FROM tenant_credential_history h \
+                 h.destroyed_at IS NOT NULL AS is_destroyed, ",
+            ahead!("h.expires_at"),
+            " FROM tenant_credential_history h \
              WHERE h.tenant_id = ?1 AND h.credential_type = ?2 ",
             $rest
         )
@@ -52,8 +67,9 @@ macro_rules! history {
 
 const OF_VERSION: &str = concat!(
     "SELECT c.id, c.version, c.credentials IS NOT NULL AS is_plain, c.sealed, c.key_id, \
-         c.wrapped_key, false AS is_deleted, false AS is_destroyed \
-     FROM tenant_credentials c \
+         c.wrapped_key, false AS is_deleted, false AS is_destroyed, ",
+    ahead!("c.expires_at"),
+    " FROM tenant_credentials c \
      WHERE c.tenant_id = ?1 AND c.credential_type = ?2 AND c.version = ?3 UNION ALL ",
     history!("AND h.version = ?3")
 );
@@ -78,8 +94,9 @@ const REVIVE: &str = "\
 // bytes, and copies none.
 const BURY: &str = "\
     INSERT OR IGNORE INTO tenant_credential_history \
-        (tenant_id, credential_type, version, id, valid_from, destroyed_at) \
-    SELECT tenant_id, credential_type, version, id, updated_at, strftime('%Y-%m-%dT%H:%M:%fZ', 'now') \
+        (tenant_id, credential_type, version, id, expires_at, valid_from, destroyed_at) \
+    SELECT tenant_id, credential_type, version, id, expires_at, updated_at, \
+        strftime('%Y-%m-%dT%H:%M:%fZ', 'now') \
     FROM tenant_credentials WHERE tenant_id = ?1 AND credential_type = ?2 \
         AND (?3 IS NULL OR version = ?3)";
 const DESTROY: &str = "\
@@ -265,7 +282,7 @@ async fn roll_back(
         return Err(NoVersion::OfType(kind).into());
     }
     let row = of_version(&mut transaction, id, kind, to).await?.ok_or(NoVersion::Unknown)?;
-    let stored = row.open(keyring, id, kind)?;
+    let stored = row.open_again(keyring, id, kind)?;
     let (credential, version) =
         put(&mut transaction, keyring, id, kind, &stored.credentials).await?;
     let (action, made) = (Action::CredentialsRollBack, &stored.credentials);

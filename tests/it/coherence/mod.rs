@@ -4,6 +4,7 @@ mod audit;
 mod barrier;
 mod burst;
 mod eviction;
+mod expiry;
 mod fence;
 pub mod fleet;
 pub mod gate;

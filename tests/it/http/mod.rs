@@ -2,6 +2,7 @@
 
 mod audit;
 mod credentials;
+mod expiry;
 mod lookups;
 mod node_clients;
 mod operation;

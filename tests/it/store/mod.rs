@@ -4,6 +4,7 @@ mod audit;
 mod bed;
 mod credentials;
 mod direct;
+mod expiry;
 mod log;
 mod migrate;
 mod numbers;
@@ -82,6 +83,13 @@ conformance! {
         pages_are_filtered_and_go_on,
         concurrent_writers_leave_one_chain,
         a_row_that_cannot_be_read_does_not_stop_the_chain;
+    expiry:
+        an_end_is_that_of_its_version,
+        an_end_lies_ahead,
+        each_number_of_days_is_told_once,
+        of_a_suspended_tenant_nothing_is_told,
+        whoever_tells_it_is_told_once,
+        those_that_end_are_counted;
     direct:
         a_write_by_hand_is_logged,
         a_credential_that_moves_names_both_tenants,
