@@ -6,7 +6,7 @@ use tenant_service::domain::CredentialType::{Genesys, Whatsapp};
 use tenant_service::domain::{CredentialType, Credentials, Status, TenantPatch, Version};
 use tenant_service::store::{Announced, Expiring, StoreError, VersionsPage};
 
-use super::bed::{ALWAYS, Backend, Bed, lines, tenant_id};
+use super::bed::{ALWAYS, Backend, Bed, by, lines, tenant_id};
 
 const DAY: i32 = 24;
 const LATER: &str = "2099-01-02T03:04:05.678Z";
@@ -38,7 +38,7 @@ async fn set(bed: &Bed, kind: CredentialType, end: Option<&str>) -> Result<i64, 
     let end = end.map(|end| end.parse().unwrap());
     let credentials = Credentials::new(kind, json!({"note": "made up"})).unwrap().expiring(end);
     let id = tenant_id("t1");
-    let set = bed.store.set_credentials(&id, kind, &credentials, None, &ALWAYS).await;
+    let set = bed.store.set_credentials(&id, kind, &credentials, None, &ALWAYS, &by()).await;
     set.map(|set| set.unwrap().value.version)
 }
 
@@ -76,7 +76,7 @@ pub(super) async fn an_end_is_that_of_its_version(bed: &Bed) {
     assert_eq!(ends(bed).await, [(2, None), (1, later.clone())]);
     let roll_back = async |to| {
         let to = Version::new(to).unwrap();
-        bed.store.roll_back(&id, Whatsapp, to, &ALWAYS).await.unwrap().unwrap();
+        bed.store.roll_back(&id, Whatsapp, to, &ALWAYS, &by()).await.unwrap().unwrap();
         ends(bed).await[0].clone()
     };
     assert_eq!(roll_back(1).await, (3, later.clone()));
@@ -84,12 +84,12 @@ pub(super) async fn an_end_is_that_of_its_version(bed: &Bed) {
     assert_eq!(roll_back(3).await, (5, later.clone()));
 
     // Deleted, brought back.
-    bed.store.delete_credentials(&id, Whatsapp, &ALWAYS).await.unwrap().unwrap();
+    bed.store.delete_credentials(&id, Whatsapp, &ALWAYS, &by()).await.unwrap().unwrap();
     assert_eq!(ends(bed).await[0], (5, later.clone()));
-    bed.store.undelete_credentials(&id, Whatsapp, &ALWAYS).await.unwrap().unwrap();
+    bed.store.undelete_credentials(&id, Whatsapp, &ALWAYS, &by()).await.unwrap().unwrap();
     assert_eq!(ends(bed).await[0], (6, later.clone()));
     let which = Version::new(6);
-    bed.store.destroy_versions(&id, Whatsapp, which, &ALWAYS).await.unwrap().unwrap();
+    bed.store.destroy_versions(&id, Whatsapp, which, &ALWAYS, &by()).await.unwrap().unwrap();
     assert_eq!(ends(bed).await[0], (6, later), "when it was to end stays known");
 
     // An end that has passed is none of what is made now.
@@ -101,8 +101,8 @@ pub(super) async fn an_end_is_that_of_its_version(bed: &Bed) {
     bed.by_hand(&by_hand).await.unwrap();
     assert_eq!(roll_back(8).await, (10, None));
     ends_in(bed, -1).await;
-    bed.store.delete_credentials(&id, Whatsapp, &ALWAYS).await.unwrap().unwrap();
-    bed.store.undelete_credentials(&id, Whatsapp, &ALWAYS).await.unwrap().unwrap();
+    bed.store.delete_credentials(&id, Whatsapp, &ALWAYS, &by()).await.unwrap().unwrap();
+    bed.store.undelete_credentials(&id, Whatsapp, &ALWAYS, &by()).await.unwrap().unwrap();
     assert_eq!(ends(bed).await[0], (11, None));
 }
 
@@ -185,11 +185,11 @@ pub(super) async fn of_a_suspended_tenant_nothing_is_told(bed: &Bed) {
     set(bed, Whatsapp, None).await.unwrap();
     ends_in(bed, 1).await;
     let status = |status| TenantPatch { status: Some(status), ..TenantPatch::default() };
-    bed.store.patch_tenant(&id, &status(Status::Suspended), &ALWAYS).await.unwrap().unwrap();
+    bed.store.patch_tenant(&id, &status(Status::Suspended), &ALWAYS, &by()).await.unwrap().unwrap();
     assert_eq!(tell(bed).await, []);
     assert!(bed.store.announce(&id, Whatsapp).await.unwrap().is_none());
     assert_eq!(bed.store.expiring().await.unwrap().within_1_day, 0);
-    bed.store.patch_tenant(&id, &status(Status::Active), &ALWAYS).await.unwrap().unwrap();
+    bed.store.patch_tenant(&id, &status(Status::Active), &ALWAYS, &by()).await.unwrap().unwrap();
     assert_eq!(bed.store.expiring().await.unwrap().within_1_day, 1);
     assert_eq!(tell(bed).await, [(1, 1)]);
 }
@@ -265,7 +265,7 @@ async fn a_tenant_that_is_written_is_left_to_the_next_time() {
     assert!(announce("t2").await.is_some());
     write.rollback().await.unwrap();
     let renamed = TenantPatch { name: Some("Another".parse().unwrap()), ..TenantPatch::default() };
-    let last = bed.store.patch_tenant(&tenant_id("t1"), &renamed, &ALWAYS).await;
+    let last = bed.store.patch_tenant(&tenant_id("t1"), &renamed, &ALWAYS, &by()).await;
     let last = last.unwrap().unwrap().xid;
     let announced = announce("t1").await.unwrap();
     assert_eq!(announced.after, Some(last), "the changes of one tenant follow one another");
