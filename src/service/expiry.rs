@@ -40,7 +40,8 @@ impl Service {
                 Err(_) => {}
             }
             // So that replicas do not look in step.
-            let pause = INTERVAL.mul_f64(0.9 + fastrand::f64() / 10.0) - SHORTEST_INTERVAL;
+            let pause = INTERVAL.mul_f64(0.9 + fastrand::f64() / 10.0);
+            let pause = pause.saturating_sub(SHORTEST_INTERVAL);
             let wait = async {
                 tokio::time::sleep(SHORTEST_INTERVAL).await;
                 // Elapsed or wanted: look.

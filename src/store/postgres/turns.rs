@@ -22,9 +22,9 @@ use crate::store::{Cause, StoreError, StoreResult};
 /// How many writers of a tenant have a connection: the one whose transaction it is, and the one that is
 /// to take the lock as soon as that has ended.
 const AT_WORK: usize = 2;
-/// How long to wait for a turn. With a connection, a statement's time-out and the other replicas yet to
-/// wait for, there is an answer before the request's time is up.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long to wait for a turn: of a request's time, what a write does not take by itself. Whoever has
+/// waited so long hears that nothing was written.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a condition is about: the credentials of a type, or the tenant itself.
 pub(super) type Part = Option<CredentialType>;
@@ -74,6 +74,15 @@ impl Turns {
         part: Part,
         precondition: &Precondition,
     ) -> StoreResult<Turn<'_>> {
+        self.take_within(PATIENCE, tenant, (part, precondition)).await
+    }
+
+    async fn take_within(
+        &self,
+        patience: Duration,
+        tenant: &TenantId,
+        (part, precondition): (Part, &Precondition),
+    ) -> StoreResult<Turn<'_>> {
         let writer = self.arrive(tenant);
         let turn = Arc::clone(&writer.queue.places).acquire_owned();
         let taken = tokio::select! {
@@ -81,7 +90,7 @@ impl Turns {
             biased;
             turn = turn => turn.map_err(|_| StoreError::Unavailable(Cause::new("closed"))),
             refusal = writer.refusal(part, precondition) => Err(refusal),
-            () = tokio::time::sleep(PATIENCE) => {
+            () = tokio::time::sleep(patience) => {
                 Err(StoreError::Unavailable(Cause::new("other writes of the tenant come first")))
             }
         };
@@ -226,16 +235,17 @@ mod tests {
     #[tokio::test]
     async fn what_was_found_refuses_those_who_wait() {
         let (turns, a) = (Turns::default(), tenant("a"));
+        let (old, new) = (if_match("g.2"), if_match("g.3"));
         let (_first, second) = (turn(&turns, "a").await, turn(&turns, "a").await);
         second.tell(&refused("g.1"));
         // These came after it had begun to look: what it has found may be old by now.
-        let mut later = Box::pin(turns.take(&a, Some(Whatsapp), &if_match("g.2")));
+        let mut later = Box::pin(turns.take(&a, Some(Whatsapp), &old));
         assert!((&mut later).now_or_never().is_none());
         second.tell(&refused("g.1"));
         assert!((&mut later).now_or_never().is_none());
 
-        let mut holds = Box::pin(turns.take(&a, Some(Whatsapp), &if_match("g.3")));
-        let mut of_other = Box::pin(turns.take(&a, Some(Genesys), &if_match("g.2")));
+        let mut holds = Box::pin(turns.take(&a, Some(Whatsapp), &new));
+        let mut of_other = Box::pin(turns.take(&a, Some(Genesys), &old));
         let mut always = Box::pin(turns.take(&a, Some(Whatsapp), &ALWAYS));
         for waiting in [&mut holds, &mut of_other, &mut always] {
             assert!(waiting.now_or_never().is_none());
@@ -243,7 +253,7 @@ mod tests {
         drop(second);
         // The next one has come first, and is begun when all of them are there.
         let next = later.await.unwrap();
-        let mut refusable = Box::pin(turns.take(&a, Some(Whatsapp), &if_match("g.2")));
+        let mut refusable = Box::pin(turns.take(&a, Some(Whatsapp), &old));
         assert!((&mut refusable).now_or_never().is_none());
         next.tell(&refused("g.3"));
         for waiting in [&mut holds, &mut of_other, &mut always, &mut refusable] {
@@ -264,11 +274,11 @@ mod tests {
         of_other.await.unwrap();
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn nobody_waits_for_ever() {
         let turns = Turns::default();
         let _held = (turn(&turns, "a").await, turn(&turns, "a").await);
-        let waited = turns.take(&tenant("a"), None, &ALWAYS).await;
+        let waited = turns.take_within(Duration::ZERO, &tenant("a"), (None, &ALWAYS)).await;
         assert!(matches!(waited, Err(StoreError::Unavailable(_))), "{waited:?}");
         assert_eq!(turns.entries()[&tenant("a")].writers, 2);
     }
