@@ -41,11 +41,11 @@ impl Service {
             }
             // So that replicas do not look in step.
             let pause = INTERVAL.mul_f64(0.9 + fastrand::f64() / 10.0);
-            let pause = pause.saturating_sub(SHORTEST_INTERVAL);
+            let rest = pause.saturating_sub(SHORTEST_INTERVAL);
             let wait = async {
                 tokio::time::sleep(SHORTEST_INTERVAL).await;
                 // Elapsed or wanted: look.
-                drop(tokio::time::timeout(pause, self.0.expiry_set.notified()).await);
+                drop(tokio::time::timeout(rest, self.0.expiry_set.notified()).await);
             };
             if stop.run_until_cancelled(wait).await.is_none() {
                 return;
