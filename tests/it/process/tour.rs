@@ -74,7 +74,7 @@ async fn with_postgres_and_redis_the_second_lookup_is_a_hit() {
     assert!(metrics.value("tenant_cache_requests_total", &hit) >= 1.0);
     replica.wait_for_log(|line| line["message"] == "request" && line["cache"] == "l1").await;
 
-    // Another replica finds it in Redis. Absence is shared as well; credentials never are.
+    // Another replica finds it in Redis. Absence is shared as well, and so are credentials, sealed.
     let other = Replica::builder().database(&database).redis(&redis).start().await;
     for credentials in ["whatsapp", "genesys"] {
         let path = format!("/api/tenants/demo-tenant-001/credentials/{credentials}");
@@ -87,9 +87,9 @@ async fn with_postgres_and_redis_the_second_lookup_is_a_hit() {
         other.metrics().await.value("tenant_cache_requests_total", &labels) >= 1.0
     })
     .await;
-    let keys: Vec<String> =
-        ::redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
-    assert!(keys.iter().all(|key| !key.contains("credentials")), "{keys:?}");
+    let get = ::redis::cmd("GET").arg("tenant:demo-tenant-001:credentials:genesys").to_owned();
+    let kept: String = get.query_async(&mut connection).await.unwrap();
+    assert!(kept.contains("\"wrapped_key\"") && !kept.contains("clientId"), "{kept}");
 }
 
 #[tokio::test]
