@@ -25,7 +25,12 @@ impl Haystack {
 impl Marker {
     pub fn new() -> Self {
         let random = (0..16).map(|_| fastrand::alphanumeric()).collect::<String>();
-        Self { stem: format!("Kn{random}") }
+        Self::of(&format!("Kn{random}"))
+    }
+
+    /// This text, of letters and digits alone.
+    pub fn of(stem: &str) -> Self {
+        Self { stem: stem.to_owned() }
     }
 
     /// A secret of its own, with what JSON and URLs have to escape, and with an end that a mask may
