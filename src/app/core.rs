@@ -15,6 +15,7 @@ use crate::crypto::Keyring;
 use crate::feed::{Applier, Barriers, NotifyTask, Publisher, notify_queue};
 use crate::service::{Service, Trail, TrailTask};
 use crate::store::{Postgres, Sqlite, Store};
+use crate::telemetry::logging::chain;
 
 /// Connections of one replica to Postgres, beside the one that listens. Six replicas fit into the
 /// hundred that a server accepts by default.
@@ -54,6 +55,33 @@ pub struct PostgresFeed {
 }
 
 impl Core {
+    /// Runs a command on the service that requests run on, without its transport. Replicas are told of
+    /// what it writes, also if it fails.
+    ///
+    /// # Errors
+    /// See [`Core::build`]; or what the command's own are.
+    pub async fn run_command(
+        given: &config::Seed,
+        command: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let config::Seed { database, keyring, redis, staleness_bound, telemetry } = given;
+        let process = (telemetry.instance_id.as_str(), *staleness_bound);
+        let core = Self::build((database, keyring), redis.as_ref(), &Cache::NONE, process).await?;
+        if let Some(l2) = &core.l2 {
+            match l2.connect().await {
+                Ok(link) => link.leave_untrusted(),
+                Err(error) => tracing::warn!(
+                    error = chain(&error),
+                    "Redis is out of reach; replicas learn of this by other sources"
+                ),
+            }
+        }
+        let done = command(&core).await;
+        // Also after a failure: what was committed before it has to be told.
+        core.close().await;
+        done
+    }
+
     /// Opens the database, migrates it, and builds the rest. Connects to nothing else yet. The
     /// process is known to others by `instance_id`; its writes wait for `bound` at most.
     ///

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::app::{Core, SeedFile, SeedReport, load, parse};
-use crate::config::{Cache, Seed, SeedOptions};
+use crate::config::SeedOptions;
 use crate::domain::By;
-use crate::telemetry::logging::chain;
 
 /// Load tenants and credentials from JSON files, through the service
 ///
@@ -34,26 +33,10 @@ pub struct Command {
 
 impl Command {
     pub async fn run(self) -> anyhow::Result<()> {
-        let Seed { database, keyring, redis, staleness_bound, telemetry } =
-            self.options.validate()?;
-        super::start_logging(&telemetry)?;
+        let given = self.options.validate()?;
+        super::start_logging(&given.telemetry)?;
         let files = read(self.files)?;
-        let process = (telemetry.instance_id.as_str(), staleness_bound);
-        let core =
-            Core::build((&database, &keyring), redis.as_ref(), &Cache::NONE, process).await?;
-        if let Some(l2) = &core.l2 {
-            match l2.connect().await {
-                Ok(link) => link.leave_untrusted(),
-                Err(error) => tracing::warn!(
-                    error = chain(&error),
-                    "Redis is out of reach; replicas learn of this by other sources"
-                ),
-            }
-        }
-        let loaded = load_all(&core, files).await;
-        // Also after a failure: what was committed before it has to be told.
-        core.close().await;
-        loaded
+        Core::run_command(&given, async |core| load_all(core, files).await).await
     }
 }
 

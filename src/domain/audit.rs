@@ -268,6 +268,18 @@ impl Entry {
         Self { tenant: Some(tenant.clone()), ..self }
     }
 
+    /// The same, to this tenant's credentials of this type.
+    #[must_use]
+    pub fn to_credentials(self, tenant: &TenantId, kind: CredentialType) -> Self {
+        Self { kind: Some(kind), ..self.to(tenant) }
+    }
+
+    /// The same, to this token.
+    #[must_use]
+    pub fn to_token(self, id: &TokenId) -> Self {
+        Self { token: Some(id.clone()), ..self }
+    }
+
     /// The same, with this outcome.
     #[must_use]
     pub fn ending(self, outcome: Outcome) -> Self {

@@ -46,9 +46,8 @@ impl Service {
         is_known: impl FnOnce(&[u8]) -> bool,
         by: By,
     ) -> Result<Revealed, ServiceError> {
-        let entry = Entry::of(by, Action::CredentialsReveal).to(&id);
+        let entry = Entry::of(by, Action::CredentialsReveal).to_credentials(&id, kind);
         let Found { value, via } = self.credentials(id, kind).await?;
-        let entry = Entry { kind: Some(kind), ..entry };
         let Some(views) = value else {
             self.0.trail.commit(entry.ending(Outcome::NotFound)).await?;
             return Ok(Revealed::Absent(via));
@@ -85,8 +84,7 @@ impl Service {
         link: Option<GenesysLink>,
         Intent { by, wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<CredentialsSet>>, ServiceError> {
-        let entry = Entry::of(by.clone(), Action::CredentialsSet).to(&id);
-        let entry = Entry { kind: Some(kind), ..entry };
+        let entry = Entry::of(by.clone(), Action::CredentialsSet).to_credentials(&id, kind);
         let ends = credentials.expires_at().is_some();
         let set = move |store: Arc<dyn Store>| async move {
             let link = link.as_ref();

@@ -57,7 +57,7 @@ impl Service {
     ) -> Result<Acknowledged<Minted<TokenRecord>>, ServiceError> {
         let secret = drawn()?;
         let stored = secret.clone();
-        let entry = entry(&by, Action::TokenCreate, secret.id());
+        let entry = Entry::of(by.clone(), Action::TokenCreate).to_token(secret.id());
         let create = move |store: Arc<dyn Store>| async move {
             store.create_token(&token, &stored, &by).await.map(Some)
         };
@@ -77,7 +77,7 @@ impl Service {
         by: By,
         wait: Wait,
     ) -> Result<Option<Acknowledged<TokenRecord>>, ServiceError> {
-        let entry = entry(&by, Action::TokenRevoke, &id);
+        let entry = Entry::of(by.clone(), Action::TokenRevoke).to_token(&id);
         let revoke = move |store: Arc<dyn Store>| async move { store.revoke_token(&id, &by).await };
         self.write("revoke_token", entry, wait, revoke).await
     }
@@ -96,7 +96,7 @@ impl Service {
     ) -> Result<Option<Acknowledged<Minted<Rotated>>>, ServiceError> {
         let secret = drawn()?;
         let stored = secret.clone();
-        let entry = entry(&by, Action::TokenRotate, &id);
+        let entry = Entry::of(by.clone(), Action::TokenRotate).to_token(&id);
         let rotate = move |store: Arc<dyn Store>| async move {
             store.rotate_token(&id, &stored, overlap, &by).await
         };
@@ -106,10 +106,6 @@ impl Service {
             coherence,
         }))
     }
-}
-
-fn entry(by: &By, action: Action, id: &TokenId) -> Entry {
-    Entry { token: Some(id.clone()), ..Entry::of(by.clone(), action) }
 }
 
 fn drawn() -> Result<AccessToken, ServiceError> {

@@ -45,7 +45,7 @@ impl Service {
     ) -> Result<Option<StoredCredentials>, ServiceError> {
         let found = self.store()?.version(id, kind, version).await;
         let found = found.map_err(|failure| ServiceError::of("version", failure))?;
-        let entry = entry(by, Action::CredentialsReveal, id, kind);
+        let entry = Entry::of(by, Action::CredentialsReveal).to_credentials(id, kind);
         let entry = Entry { version: Some(version.get()), ..entry };
         let names = |stored: &StoredCredentials| {
             FieldNames::of(stored.credentials.reveal().keys().map(String::as_str))
@@ -69,7 +69,7 @@ impl Service {
         to: Version,
         Intent { by, wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<CredentialsSet>>, ServiceError> {
-        let entry = entry(by.clone(), Action::CredentialsRollBack, &id, kind);
+        let entry = Entry::of(by.clone(), Action::CredentialsRollBack).to_credentials(&id, kind);
         let write = move |store: Arc<dyn Store>| async move {
             store.roll_back(&id, kind, to, &precondition, &by).await
         };
@@ -86,7 +86,7 @@ impl Service {
         kind: CredentialType,
         Intent { by, wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<()>>, ServiceError> {
-        let entry = entry(by.clone(), Action::CredentialsDelete, &id, kind);
+        let entry = Entry::of(by.clone(), Action::CredentialsDelete).to_credentials(&id, kind);
         let write = move |store: Arc<dyn Store>| async move {
             store.delete_credentials(&id, kind, &precondition, &by).await
         };
@@ -103,7 +103,7 @@ impl Service {
         kind: CredentialType,
         Intent { by, wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<CredentialsSet>>, ServiceError> {
-        let entry = entry(by.clone(), Action::CredentialsUndelete, &id, kind);
+        let entry = Entry::of(by.clone(), Action::CredentialsUndelete).to_credentials(&id, kind);
         let write = move |store: Arc<dyn Store>| async move {
             store.undelete_credentials(&id, kind, &precondition, &by).await
         };
@@ -121,16 +121,12 @@ impl Service {
         which: Option<Version>,
         Intent { by, wait, precondition }: Intent,
     ) -> Result<Option<Acknowledged<u64>>, ServiceError> {
-        let entry = entry(by.clone(), Action::CredentialsDestroy, &id, kind);
+        let entry = Entry::of(by.clone(), Action::CredentialsDestroy).to_credentials(&id, kind);
         let write = move |store: Arc<dyn Store>| async move {
             store.destroy_versions(&id, kind, which, &precondition, &by).await
         };
         self.write("destroy_versions", entry, wait, write).await
     }
-}
-
-fn entry(by: By, action: Action, id: &TenantId, kind: CredentialType) -> Entry {
-    Entry { kind: Some(kind), ..Entry::of(by, action).to(id) }
 }
 
 /// Destroys what was deleted longer ago than `retention`, at once and then every hour, until `stop`.

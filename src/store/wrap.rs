@@ -9,7 +9,7 @@ use sqlx::FromRow;
 use super::audit::CHAIN_KEY;
 use super::token::PEPPER;
 use super::{Refusal, StoreError, StoreResult};
-use crate::crypto::{Keyring, Rewrap, Subject};
+use crate::crypto::{Keyring, OwnKey, Rewrap, Subject};
 
 /// A row, by its place.
 #[derive(FromRow)]
@@ -53,17 +53,23 @@ pub(super) fn credential(row: &WrappedRow, keyring: &Keyring) -> StoreResult<(St
 
 /// That of the pepper of tokens.
 pub(super) fn pepper(row: &WrappedRow, keyring: &Keyring) -> StoreResult<(String, Vec<u8>)> {
-    keyring.rewrap(&PEPPER, &row.key_id, &row.wrapped_key).map_err(|error| match error {
-        Rewrap::NotSealed(error) => error.into(),
-        Rewrap::Unopened(why) => StoreError::PepperRefused(Refusal::Unopened(why)),
-    })
+    own_key(&PEPPER, row, keyring, StoreError::PepperRefused)
 }
 
 /// That of the key by which the audit trail is chained.
 pub(super) fn chain_key(row: &WrappedRow, keyring: &Keyring) -> StoreResult<(String, Vec<u8>)> {
-    keyring.rewrap(&CHAIN_KEY, &row.key_id, &row.wrapped_key).map_err(|error| match error {
+    own_key(&CHAIN_KEY, row, keyring, StoreError::ChainKeyRefused)
+}
+
+fn own_key(
+    key: &OwnKey,
+    row: &WrappedRow,
+    keyring: &Keyring,
+    refused: fn(Refusal) -> StoreError,
+) -> StoreResult<(String, Vec<u8>)> {
+    keyring.rewrap(key, &row.key_id, &row.wrapped_key).map_err(|error| match error {
         Rewrap::NotSealed(error) => error.into(),
-        Rewrap::Unopened(why) => StoreError::ChainKeyRefused(Refusal::Unopened(why)),
+        Rewrap::Unopened(why) => refused(Refusal::Unopened(why)),
     })
 }
 

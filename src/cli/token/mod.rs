@@ -12,14 +12,13 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
 use crate::app::Core;
-use crate::config::{Cache, Seed, SeedOptions};
+use crate::config::SeedOptions;
 use crate::domain::{
     By, CredentialType, Limits, Name, NewToken, Scopes, ShortText, TenantId, TokenId, TokenRecord,
 };
 use crate::http::shown_token;
 use crate::service::{Coherence, Minted, Service, Wait};
 use crate::store::{Rotated, TokenPage};
-use crate::telemetry::logging::chain;
 
 /// Who made a token, in its record.
 const BY: By = By::command("token");
@@ -206,23 +205,9 @@ async fn on_core(
     options: SeedOptions,
     command: impl AsyncFnOnce(&Service) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let Seed { database, keyring, redis, staleness_bound, telemetry } = options.validate()?;
-    crate::cli::start_logging_to_stderr(&telemetry)?;
-    let process = (telemetry.instance_id.as_str(), staleness_bound);
-    let core = Core::build((&database, &keyring), redis.as_ref(), &Cache::NONE, process).await?;
-    if let Some(l2) = &core.l2 {
-        match l2.connect().await {
-            Ok(link) => link.leave_untrusted(),
-            Err(error) => tracing::warn!(
-                error = chain(&error),
-                "Redis is out of reach; replicas learn of this by other sources"
-            ),
-        }
-    }
-    let done = command(&core.service).await;
-    // Also after a failure: what was committed before it has to be told.
-    core.close().await;
-    done
+    let given = options.validate()?;
+    crate::cli::start_logging_to_stderr(&given.telemetry)?;
+    Core::run_command(&given, async |core| command(&core.service).await).await
 }
 
 async fn create(service: &Service, token: NewToken) -> anyhow::Result<()> {

@@ -159,7 +159,7 @@ impl Endpoint {
                 (place, Either::Left(handler(request)))
             }),
             Entrance::Ask(service, token) => self.place().map(|place| {
-                let work = self.introduce(service, token, request, handler);
+                let work = self.introduce(service, token, id.clone(), request, handler);
                 (place, Either::Right(work))
             }),
         };
@@ -285,6 +285,7 @@ impl Endpoint {
         &'static self,
         service: Service,
         token: AccessToken,
+        id: RequestId,
         mut request: Request,
         handler: impl FnOnce(Request) -> F + Send + 'static,
     ) -> BoxFuture<'static, Response>
@@ -301,10 +302,7 @@ impl Endpoint {
                     request.extensions_mut().insert(caller);
                     handler(request).await
                 }
-                Err(refused) => {
-                    let id = RequestId::of(request.headers());
-                    self.refuse(*refused, request.extensions(), &id).into_response()
-                }
+                Err(refused) => self.refuse(*refused, request.extensions(), &id).into_response(),
             }
         }
         .boxed()

@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 
+use super::writable;
 use crate::cache::{CredentialViews, Document};
 use crate::domain::{Action, By, CredentialType, Credentials, Invalid, TenantId, version_tag};
 use crate::http::auth::Caller;
@@ -218,10 +219,7 @@ async fn write(
     intent: Intent,
 ) -> Result<Acknowledged<CredentialsSet>, Problem> {
     let (kind, credentials) = credentials_of(body)?;
-    if !caller.sees_credentials(&id, kind) {
-        state.service.denied(intent.by, Action::CredentialsSet, &id, Some(kind));
-        return Err(Problem::tenant_not_found());
-    }
+    writable(state, caller, (&id, Some(kind)), (Action::CredentialsSet, &intent))?;
     let set = state.service.set_credentials(id, kind, credentials, None, intent).await?;
     set.ok_or_else(Problem::tenant_not_found)
 }

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
+use super::writable;
 use crate::cache::{CredentialViews, Document};
 use crate::domain::{
     Action, CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId, version_tag,
@@ -54,10 +55,7 @@ pub async fn set(
     let (credentials, link) = credentials_of(body)?;
     let region = link.region.domain();
     let kind = CredentialType::Genesys;
-    if !caller.sees_credentials(&id, kind) {
-        state.service.denied(intent.by, Action::CredentialsSet, &id, Some(kind));
-        return Err(Problem::tenant_not_found());
-    }
+    writable(&state, &caller, (&id, Some(kind)), (Action::CredentialsSet, &intent))?;
     let set = state.service.set_credentials(id, kind, credentials, Some(link), intent).await?;
     let Acknowledged { value, coherence } = set.ok_or_else(Problem::tenant_not_found)?;
     let answer = json!({

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::lookups::answer;
+use super::writable;
 use crate::cache::TenantBody;
 use crate::domain::{
     Action, Edit, Limits, NewTenant, Settings, Status, Tenant, TenantId, TenantPatch,
@@ -166,10 +167,7 @@ pub async fn patch(
     MergePatch(body): MergePatch,
 ) -> Result<Response, Problem> {
     let patch = patch_of(body)?;
-    if !caller.sees(&id) {
-        state.service.denied(intent.by, Action::TenantUpdate, &id, None);
-        return Err(Problem::tenant_not_found());
-    }
+    writable(&state, &caller, (&id, None), (Action::TenantUpdate, &intent))?;
     let patched = state.service.patch_tenant(id, patch, intent).await?;
     let Acknowledged { value, coherence } = patched.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(shown(&value), coherence))
@@ -196,10 +194,7 @@ pub async fn delete(
     caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
-    if !caller.sees(&id) {
-        state.service.denied(intent.by, Action::TenantDelete, &id, None);
-        return Err(Problem::tenant_not_found());
-    }
+    writable(&state, &caller, (&id, None), (Action::TenantDelete, &intent))?;
     let deleted = state.service.delete_tenant(id, intent).await?;
     let Acknowledged { coherence, .. } = deleted.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(StatusCode::NO_CONTENT, coherence))

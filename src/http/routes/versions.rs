@@ -11,6 +11,7 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::writable;
 use crate::cache::secret_text;
 use crate::domain::{Action, By, CredentialType, TenantId, Version, VersionInfo, version_tag};
 use crate::http::auth::Caller;
@@ -152,7 +153,7 @@ pub async fn roll_back(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let to = version_of(body)?;
-    writable(&state, &caller, (&id, kind), (Action::CredentialsRollBack, &intent))?;
+    writable(&state, &caller, (&id, Some(kind)), (Action::CredentialsRollBack, &intent))?;
     let set = state.service.roll_back(id, kind, to, intent).await?;
     answer("Credentials rolled back successfully", set)
 }
@@ -182,7 +183,7 @@ pub async fn delete(
     caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
-    writable(&state, &caller, (&id, kind), (Action::CredentialsDelete, &intent))?;
+    writable(&state, &caller, (&id, Some(kind)), (Action::CredentialsDelete, &intent))?;
     let deleted = state.service.delete_credentials(id, kind, intent).await?;
     let Acknowledged { coherence, .. } = deleted.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(StatusCode::NO_CONTENT, coherence))
@@ -214,7 +215,7 @@ pub async fn undelete(
     caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
-    writable(&state, &caller, (&id, kind), (Action::CredentialsUndelete, &intent))?;
+    writable(&state, &caller, (&id, Some(kind)), (Action::CredentialsUndelete, &intent))?;
     let set = state.service.undelete_credentials(id, kind, intent).await?;
     answer("Credentials brought back successfully", set)
 }
@@ -245,7 +246,7 @@ pub async fn destroy_one(
     caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
-    writable(&state, &caller, (&id, kind), (Action::CredentialsDestroy, &intent))?;
+    writable(&state, &caller, (&id, Some(kind)), (Action::CredentialsDestroy, &intent))?;
     let destroyed = state.service.destroy_versions(id, kind, Some(version), intent).await?;
     let Acknowledged { coherence, .. } = destroyed.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(StatusCode::NO_CONTENT, coherence))
@@ -276,24 +277,10 @@ pub async fn destroy_all(
     caller: Caller,
     intent: Intent,
 ) -> Result<Response, Problem> {
-    writable(&state, &caller, (&id, kind), (Action::CredentialsDestroy, &intent))?;
+    writable(&state, &caller, (&id, Some(kind)), (Action::CredentialsDestroy, &intent))?;
     let destroyed = state.service.destroy_versions(id, kind, None, intent).await?;
     let Acknowledged { value, coherence } = destroyed.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(Json(json!({"destroyed": value})), coherence))
-}
-
-/// Whether the caller may write there: where not, it looks as if there were no such tenant.
-fn writable(
-    state: &Shared,
-    caller: &Caller,
-    (id, kind): (&TenantId, CredentialType),
-    (action, intent): (Action, &Intent),
-) -> Result<(), Problem> {
-    if caller.sees_credentials(id, kind) {
-        return Ok(());
-    }
-    state.service.denied(intent.by.clone(), action, id, Some(kind));
-    Err(Problem::tenant_not_found())
 }
 
 fn answer(message: &str, set: Option<Acknowledged<CredentialsSet>>) -> Result<Response, Problem> {

@@ -2,7 +2,6 @@
 
 use crate::domain::{
     Action, By, CredentialType, Credentials, Entry, FieldNames, NewTenant, Tenant, TenantId,
-    TokenId,
 };
 
 /// A tenant was created, with these fields.
@@ -63,17 +62,12 @@ pub(in crate::store) fn credentials_gone(
     version: Option<i64>,
     by: &By,
 ) -> Entry {
-    Entry { kind: Some(kind), version, ..Entry::of(by.clone(), action).to(id) }
+    Entry { version, ..Entry::of(by.clone(), action).to_credentials(id, kind) }
 }
 
 /// So many versions were destroyed, for they were deleted long ago.
 pub(in crate::store) fn swept(versions: u64) -> Entry {
     Entry { times: versions, ..Entry::of(By::system(), Action::CredentialsDestroy) }
-}
-
-/// A token was made, taken back or replaced.
-pub(in crate::store) fn token(action: Action, id: &TokenId, by: &By) -> Entry {
-    Entry { token: Some(id.clone()), ..Entry::of(by.clone(), action) }
 }
 
 fn named<const N: usize>(fields: [(&'static str, bool); N]) -> FieldNames {

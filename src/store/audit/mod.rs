@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use sqlx::FromRow;
 
 pub(super) use self::entries::{
-    changed, created, credentials_gone, credentials_made, deleted, swept, token,
+    changed, created, credentials_gone, credentials_made, deleted, swept,
 };
 pub use self::record::AuditRecord;
 pub use self::walk::{Break, Walk};

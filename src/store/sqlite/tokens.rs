@@ -11,10 +11,9 @@ use super::changes::{last_number, logged_after};
 use super::{BEGIN, Sqlite};
 use crate::crypto::{Keyring, Pepper, Sealed};
 use crate::domain::{
-    AccessToken, Action, By, IssuedToken, Limits, NewToken, ShortText, TokenId, TokenRecord,
+    AccessToken, Action, By, Entry, IssuedToken, Limits, NewToken, ShortText, TokenId, TokenRecord,
     TokenStanding,
 };
-use crate::store::audit::token as entry;
 use crate::store::row::{GONE, number};
 use crate::store::token::{IssuedRow, PepperRow, RecordRow, new_pepper, tenants_of, types_of};
 use crate::store::{Rotated, StoreError, StoreResult, TokenPage, Tokens, Written};
@@ -241,7 +240,8 @@ async fn create(
         .bind(&token.created_by)
         .execute(&mut *transaction)
         .await?;
-    enter(&mut transaction, &entry(Action::TokenCreate, secret.id(), by)).await?;
+    enter(&mut transaction, &Entry::of(by.clone(), Action::TokenCreate).to_token(secret.id()))
+        .await?;
     let changes = logged_after(&mut transaction, before).await?;
     let value = record(&mut transaction, secret.id()).await?.ok_or(GONE)?;
     transaction.commit().await?;
@@ -260,7 +260,7 @@ async fn revoke(
         return Ok(Some(Written::unchanged(before, last.unsigned_abs())));
     }
     sqlx::query(REVOKE).bind(id.as_str()).execute(&mut *transaction).await?;
-    enter(&mut transaction, &entry(Action::TokenRevoke, id, by)).await?;
+    enter(&mut transaction, &Entry::of(by.clone(), Action::TokenRevoke).to_token(id)).await?;
     let changes = logged_after(&mut transaction, last).await?;
     let value = record(&mut transaction, id).await?.ok_or(GONE)?;
     transaction.commit().await?;
@@ -295,8 +295,9 @@ async fn rotate(
         .bind(overlap.as_secs_f64())
         .execute(&mut *transaction)
         .await?;
-    enter(&mut transaction, &entry(Action::TokenRotate, id, by)).await?;
-    enter(&mut transaction, &entry(Action::TokenCreate, successor.id(), by)).await?;
+    enter(&mut transaction, &Entry::of(by.clone(), Action::TokenRotate).to_token(id)).await?;
+    enter(&mut transaction, &Entry::of(by.clone(), Action::TokenCreate).to_token(successor.id()))
+        .await?;
     let changes = logged_after(&mut transaction, before).await?;
     let old = record(&mut transaction, id).await?.ok_or(GONE)?;
     let new = record(&mut transaction, successor.id()).await?.ok_or(GONE)?;
