@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::{
     CredentialType, Credentials, FieldNames, IssuedToken, Lookup, MetaView, Tenant,
-    mask_credentials, version_tag,
+    mask_credentials, redact, version_tag,
 };
 
 /// A JSON document and the entity tag of this revision of it.
@@ -195,11 +195,7 @@ impl CredentialViews {
     }
 }
 
-impl std::fmt::Debug for CredentialViews {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CredentialViews").field("version", &self.version).finish_non_exhaustive()
-    }
-}
+redact!(CredentialViews { version: |it| it.version });
 
 /// A token that somebody has presented, with what is remembered of its uses.
 #[derive(Debug)]

@@ -7,6 +7,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::domain::redact;
+
 /// The text of one variable, by environment or flag, before anything is made of it.
 ///
 /// Taken as it is, so that clap has nothing to refuse: it would do so one variable at a time, and
@@ -27,11 +29,7 @@ impl From<OsString> for Given {
     }
 }
 
-impl fmt::Debug for Given {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Given(…)")
-    }
-}
+redact!(Given);
 
 /// Everything that is wrong with a configuration.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -11,8 +11,6 @@
 //! wrapped_key  format (1) · nonce (12) · encrypted data key (32) · tag (16)
 //! ```
 
-use std::fmt;
-
 use aws_lc_rs::aead::{
     AES_256_GCM, AES_256_GCM_SIV, Aad, Algorithm, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
 };
@@ -21,7 +19,7 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
-use crate::domain::{CredentialType, TenantId};
+use crate::domain::{CredentialType, TenantId, redact};
 
 /// Bytes of every key.
 pub const KEY_LEN: usize = 32;
@@ -118,11 +116,7 @@ pub struct Sealed {
     pub wrapped_key: Vec<u8>,
 }
 
-impl fmt::Debug for Sealed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealed").field("key_id", &self.key_id).finish_non_exhaustive()
-    }
-}
+redact!(Sealed { key_id: |it| it.key_id });
 
 /// Why sealed bytes were not opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,11 +1,10 @@
 //! The keys that data keys are wrapped by.
 
-use std::fmt;
-
 use arc_swap::ArcSwap;
 use zeroize::Zeroizing;
 
 use super::envelope::{self, Key, NotSealed, Place, Sealed, Unopened};
+use crate::domain::redact;
 
 /// Keys by their ids. One of them, the primary, seals; each of them opens what it has sealed.
 ///
@@ -134,10 +133,4 @@ pub(super) fn is_id(text: &str) -> bool {
     text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-impl fmt::Debug for Keyring {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys = self.keys.load();
-        let ids = keys.0.iter().map(|(id, _)| id);
-        f.debug_list().entries(ids).finish()
-    }
-}
+redact!(Keyring { ids: |it| it.keys.load().0.iter().map(|(id, _)| id).collect::<Vec<_>>() });

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{ExpiresAt, IntegrationId, Invalid, Region, mask, storable};
+use super::{ExpiresAt, IntegrationId, Invalid, Region, mask, redact, storable};
 
 /// The types of credentials a tenant can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -172,11 +172,7 @@ fn parsed<T: FromStr<Err = Invalid>>(
     fields.get(name).and_then(Value::as_str).map(str::parse).transpose().map_err(named)
 }
 
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credentials({} fields, redacted)", self.fields.len())
-    }
-}
+redact!(Credentials { fields: |it| it.fields.len() });
 
 /// The names under which the WhatsApp services read their credentials.
 #[derive(Serialize)]
@@ -259,7 +255,7 @@ mod tests {
     fn debug_shows_no_value() {
         let value = json!({"access_token": "hunter2"});
         let credentials = Credentials::new(CredentialType::Whatsapp, value).unwrap();
-        assert_eq!(format!("{credentials:?}"), "Credentials(1 fields, redacted)");
+        assert_eq!(format!("{credentials:?}"), "Credentials { fields: 1, .. }");
     }
 
     #[test]

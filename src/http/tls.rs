@@ -1,6 +1,5 @@
 //! TLS of our own: the handshake, and a certificate that is renewed while connections go on.
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::config::TlsFiles;
+use crate::domain::redact;
 
 /// How long a client may take over the handshake.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
@@ -173,11 +173,7 @@ impl ResolvesServerCert for Served {
     }
 }
 
-impl fmt::Debug for Served {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Served(…)")
-    }
-}
+redact!(Served);
 
 async fn read_pair(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let certificates = read("TLS_CERT_FILE", &files.certificate, |_| Ok(())).await?;

@@ -28,8 +28,9 @@ pub fn document(rows: &[Row]) -> String {
     let _ = write!(
         text,
         "Three replicas under load (readers and writers over all of them, phones that move, tenants \
-         that are\nsuspended, deleted and created again), with `STALENESS_BOUND_MS={}`. A fault is \
-         caused, felt, held for\nsome seconds and undone. Every answer goes into a history; a read is \
+         that are\nsuspended, deleted and created again, credentials that are rolled back, deleted, \
+         brought back and\ndestroyed, tokens that are made, replaced and revoked), with \
+         `STALENESS_BOUND_MS={}`. A fault is\ncaused, felt, held for some seconds and undone. Every answer goes into a history; a read is \
          *old* if it was invoked after\na write had been acknowledged, answers an older state, and is \
          not labelled stale.\n\n\
          - *whole after*: from the end of the fault until every source of changes is connected \
@@ -53,7 +54,7 @@ pub fn document(rows: &[Row]) -> String {
 pub fn markdown(rows: &[Row]) -> String {
     let mut text = String::from(
         "| fault | reads | old | labelled stale | whole after | flushed | reads failed | \
-         writes | writes failed |\n|---|--:|--:|--:|--:|---|--:|--:|--:|\n",
+         writes | tokens revoked | writes failed |\n|---|--:|--:|--:|--:|---|--:|--:|--:|--:|\n",
     );
     for row in rows {
         let old = match row.violations {
@@ -71,12 +72,13 @@ pub fn markdown(rows: &[Row]) -> String {
         let (tally, whole_after) = (row.tally, row.whole_after.as_millis());
         let _ = writeln!(
             text,
-            "| {} | {} | {old} | {} | {whole_after} ms | {flushed} | {} | {} | {} |",
+            "| {} | {} | {old} | {} | {whole_after} ms | {flushed} | {} | {} | {} | {} |",
             row.fault.name(),
             tally.reads,
             tally.labelled,
             tally.reads_failed,
             tally.writes,
+            tally.revoked,
             tally.writes_failed,
         );
     }

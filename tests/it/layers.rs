@@ -52,7 +52,7 @@ fn imports(source: &str) -> Vec<String> {
     found.into_iter().map(top).filter(|name| !name.is_empty()).collect()
 }
 
-fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
+pub(crate) fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

@@ -18,5 +18,6 @@ mod faults;
 mod http;
 mod layers;
 mod process;
+mod redaction;
 mod store;
 mod tokens;

@@ -17,7 +17,6 @@ mod session;
 mod source;
 mod supervise;
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ use tokio::sync::watch;
 use self::session::Session;
 use super::Document;
 use crate::coherence::{Cursor, Epoch};
-use crate::domain::CacheKey;
+use crate::domain::{CacheKey, redact};
 use crate::telemetry::logging::chain;
 
 pub use self::link::Link;
@@ -83,11 +82,7 @@ pub struct L2 {
     current: watch::Sender<Option<Arc<Session>>>,
 }
 
-impl fmt::Debug for L2 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("L2").field("source", &self.source).finish_non_exhaustive()
-    }
-}
+redact!(L2 { source: |it| it.source });
 
 impl L2 {
     /// A tier on this server. `prefix` stands before every key. Entries of another `database` are

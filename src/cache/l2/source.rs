@@ -1,6 +1,5 @@
 //! Where the server is: always in one place, or where the sentinels say.
 
-use std::fmt;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -15,6 +14,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 use super::L2Error;
 use crate::config::RedisServer;
+use crate::domain::redact;
 
 /// What a sentinel has to answer in, so that the next one is asked soon.
 const SENTINEL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -34,17 +34,17 @@ pub enum Source {
     },
 }
 
-impl fmt::Debug for Source {
-    /// The settings' own `Debug` may show the password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Server(at) => write!(f, "{}", at.addr()),
-            Self::Sentinels { master, .. } => write!(f, "{master}, by sentinels"),
-        }
-    }
-}
+redact!(Source { name: |it| it.name() });
 
 impl Source {
+    /// The server's address, or its name among the sentinels.
+    fn name(&self) -> String {
+        match self {
+            Self::Server(at) => at.addr().to_string(),
+            Self::Sentinels { master, .. } => format!("{master}, by sentinels"),
+        }
+    }
+
     /// What is configured.
     ///
     /// # Errors

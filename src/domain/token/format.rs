@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::super::Invalid;
+use super::super::{Invalid, redact};
 
 const PREFIX: &str = "ts_live_";
 const ALPHABET: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -119,11 +119,7 @@ impl FromStr for AccessToken {
     }
 }
 
-impl fmt::Debug for AccessToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessToken").field("id", &self.id.as_str()).finish_non_exhaustive()
-    }
-}
+redact!(AccessToken { id: |it| it.id.as_str() });
 
 /// Writes a number, given by its bytes (which are used up), as so many digits. The most significant
 /// ones come last; of a random number that says nothing.

@@ -1,11 +1,9 @@
 //! What a token lets its bearer do, and for how long.
 
-use std::fmt;
-
 use jiff::Timestamp;
 
 use super::TokenId;
-use crate::domain::{CredentialType, Name, Scopes, ShortText, TenantId};
+use crate::domain::{CredentialType, Name, Scopes, ShortText, TenantId, redact};
 
 /// Of whom a token's scopes are. Nothing else is there for its bearer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -129,11 +127,7 @@ impl Token {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TokenHash(pub [u8; 32]);
 
-impl fmt::Debug for TokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenHash(redacted)")
-    }
-}
+redact!(TokenHash);
 
 /// A token as it is looked up, with what a presented one is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,22 +3,17 @@
 //! Not by `Deserialize`: its errors repeat the value that does not fit, and it knows no difference
 //! between a field that is absent and one that is null.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use crate::domain::{Edit, Invalid, storable};
+use crate::domain::{Edit, Invalid, redact, storable};
 use crate::http::problem::Problem;
 
 /// The fields of an object, each to be taken once. `Debug` shows none.
 pub struct Fields(Map<String, Value>);
 
-impl fmt::Debug for Fields {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fields({} fields, redacted)", self.0.len())
-    }
-}
+redact!(Fields { count: |it| it.0.len() });
 
 impl Fields {
     /// The fields of an object that has no others than these.
@@ -163,7 +158,7 @@ mod tests {
     #[test]
     fn debug_shows_no_value() {
         let shown = format!("{:?}", fields(json!({"a": "hunter2"})));
-        assert_eq!(shown, "Fields(1 fields, redacted)");
+        assert_eq!(shown, "Fields { count: 1, .. }");
     }
 
     #[test]

@@ -1,23 +1,19 @@
 //! Query parameters.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::path::is_well_formed;
+use crate::domain::redact;
 use crate::http::problem::Problem;
 
 /// The query of a request, for operations that take one; the others ignore theirs. `Debug` shows
 /// nothing of it: a secret may stand where it does not belong.
 pub struct Query(Vec<(String, String)>);
 
-impl fmt::Debug for Query {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Query({} parameters, redacted)", self.0.len())
-    }
-}
+redact!(Query { count: |it| it.0.len() });
 
 impl<S: Sync> FromRequestParts<S> for Query {
     type Rejection = Problem;

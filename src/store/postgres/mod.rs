@@ -16,7 +16,6 @@ mod turns;
 mod versions;
 mod wrap;
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +31,7 @@ use self::turns::{Part, Turns};
 use super::seal::announce_refusals;
 use super::{Store, StoreResult};
 use crate::crypto::Keyring;
-use crate::domain::{Precondition, TenantId};
+use crate::domain::{Precondition, TenantId, redact};
 
 /// How long to wait for a connection, a new one or one that others use.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,15 +59,7 @@ pub struct Postgres {
     turns: Arc<Turns>,
 }
 
-impl fmt::Debug for Postgres {
-    /// The options' own `Debug` shows the password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Postgres")
-            .field("host", &self.options.get_host())
-            .field("database", &self.options.get_database())
-            .finish_non_exhaustive()
-    }
-}
+redact!(Postgres { host: |it| it.options.get_host(), database: |it| it.options.get_database() });
 
 impl Postgres {
     /// A store that connects when it is first used, so that a service can start, and say what is

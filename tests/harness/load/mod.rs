@@ -7,6 +7,7 @@ mod pace;
 mod reader;
 mod tally;
 mod tenant;
+mod tokens;
 pub mod wire;
 mod writer;
 
@@ -83,7 +84,7 @@ struct Shared {
     began: Instant,
     stop: AtomicBool,
     history: Mutex<History>,
-    /// What can be read: of the shared tenants, then of each owner's.
+    /// What can be read: of the shared tenants, then of each owner's, and then by tokens.
     targets: Vec<ArcSwap<Vec<Target>>>,
     /// Of each reader.
     reads: Vec<Mutex<Vec<Read>>>,
@@ -104,7 +105,7 @@ impl Load {
             began: Instant::now(),
             stop: AtomicBool::new(false),
             history: Mutex::default(),
-            targets: (0..=settings.owners).map(|_| ArcSwap::default()).collect(),
+            targets: (0..=settings.owners + 1).map(|_| ArcSwap::default()).collect(),
             reads: (0..readers).map(|_| Mutex::default()).collect(),
             counters: Counters::default(),
             odd: Mutex::default(),
@@ -189,6 +190,8 @@ impl Shared {
         for _ in 0..2 {
             tasks.spawn(Writer::new(&self, rng.fork()).write_shared(Arc::clone(&tenants)));
         }
+        let keeper = Writer::new(&self, rng.fork());
+        tasks.spawn(keeper.keep_tokens(owners + 1, tenants[0].1.path()));
         while let Some(ended) = tasks.join_next().await {
             ended.expect("a task of the load does not panic");
         }

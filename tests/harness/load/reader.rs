@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::pace::Pace;
 use super::wire::{Cache, Connection};
 use super::{Event, Shared};
-use crate::harness::history::{Read, State};
+use crate::harness::history::Read;
 use crate::harness::process::lock;
 
 /// After a request without an answer: a replica that is away would otherwise be asked all the time.
@@ -34,16 +34,11 @@ pub async fn run(shared: Arc<Shared>, reader: usize, mut rng: Rng) {
             continue;
         };
         let completed = shared.now();
-        let state = match answer.status {
-            200 => target.state(answer.revision, answer.body),
-            404 => Some(State::Absent),
-            500.. => {
-                shared.counters.count(Event::ReadFailed);
-                continue;
-            }
-            _ => None,
-        };
-        let Some(state) = state else {
+        if answer.status >= 500 {
+            shared.counters.count(Event::ReadFailed);
+            continue;
+        }
+        let Some(state) = target.state(&answer) else {
             shared.is_odd(|| format!("{}: {answer:?}", String::from_utf8_lossy(&target.request)));
             continue;
         };

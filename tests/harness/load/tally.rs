@@ -18,6 +18,8 @@ pub enum Event {
     WriteFenced,
     WriteRefused,
     WriteFailed,
+    /// A token, beside the write that did it.
+    Revoked,
 }
 
 impl Counters {
@@ -40,6 +42,7 @@ impl Counters {
             fenced,
             refused: count(Event::WriteRefused),
             writes_failed: count(Event::WriteFailed),
+            revoked: count(Event::Revoked),
         }
     }
 }
@@ -53,6 +56,7 @@ impl Event {
             Self::WriteFenced => 8,
             Self::WriteRefused => 9,
             Self::WriteFailed => 10,
+            Self::Revoked => 11,
         }
     }
 }
@@ -77,6 +81,8 @@ pub struct Tally {
     pub refused: u64,
     /// A 5xx, or no answer.
     pub writes_failed: u64,
+    /// Tokens that were taken back, acknowledged.
+    pub revoked: u64,
 }
 
 impl Tally {
@@ -92,6 +98,7 @@ impl Tally {
             fenced: self.fenced - earlier.fenced,
             refused: self.refused - earlier.refused,
             writes_failed: self.writes_failed - earlier.writes_failed,
+            revoked: self.revoked - earlier.revoked,
         }
     }
 

@@ -1,8 +1,8 @@
-//! The tenants of the load: what each of them answers, under which paths.
+//! What the load asks for: tenants, under all their paths, and by which tokens; and what the answers say.
 
 use serde_json::{Value, json};
 
-use super::wire;
+use super::wire::{self, Answer};
 use crate::harness::history::{Becomes, Effect, History, Key, Marks, State};
 
 /// The length of the end of a token that a masked answer shows.
@@ -10,32 +10,61 @@ const SHOWN: u32 = 4;
 const TAGS: u64 = 36_u64.pow(SHOWN);
 
 /// A key, and how to read it.
+#[derive(Clone)]
 pub struct Target {
     pub key: Key,
     pub request: Vec<u8>,
-    pub shows: Marks,
+    shows: Shows,
+}
+
+/// What an answer shows of a key.
+#[derive(Clone, Copy)]
+enum Shows {
+    Revision,
+    /// The end of a credential.
+    Tag,
+    /// Nothing but that the token is good.
+    Token,
 }
 
 impl Target {
-    fn new(history: &mut History, path: String, shows: Marks) -> Self {
+    fn new(history: &mut History, path: String, shows: Shows) -> Self {
         let request = wire::get(&path);
-        Self { key: history.key(path, shows), request, shows }
+        let marks = match shows {
+            Shows::Revision => Marks::Revisions,
+            Shows::Tag | Shows::Token => Marks::Tags,
+        };
+        Self { key: history.key(path, marks), request, shows }
     }
 
-    /// What a 200 says; nothing if it can't be understood.
-    pub fn state(&self, revision: Option<u64>, body: &[u8]) -> Option<State> {
-        match self.shows {
+    /// The key of a token, before it is made.
+    pub fn key_of_token(history: &mut History, number: u64) -> Key {
+        history.key(format!("token {number}"), Marks::Tags)
+    }
+
+    /// A token, presented to read what is at this path.
+    pub fn by_token(key: Key, path: &str, token: &str) -> Self {
+        Self { key, request: wire::get_with(path, token), shows: Shows::Token }
+    }
+
+    /// What an answer says; nothing if it is none that a sound replica gives.
+    pub fn state(&self, answer: &Answer<'_>) -> Option<State> {
+        let body = answer.body;
+        match (self.shows, answer.status) {
+            (Shows::Revision | Shows::Tag, 404) | (Shows::Token, 401) => Some(State::Absent),
             // `{"id":"t12",…`
-            Marks::Revisions => {
+            (Shows::Revision, 200) => {
                 let owner = wire::number(body.strip_prefix(br#"{"id":"t"#)?);
-                Some(State::Is { owner: u32::try_from(owner).ok()?, mark: revision? })
+                Some(State::Is { owner: u32::try_from(owner).ok()?, mark: answer.revision? })
             }
             // `{"access_token":"***0a1b"}`; the tag names the tenant as well.
-            Marks::Tags => {
+            (Shows::Tag, 200) => {
                 let shown = body.strip_prefix(br#"{"access_token":"***"#)?.get(..SHOWN as usize)?;
                 let tag = u64::from_str_radix(str::from_utf8(shown).ok()?, 36).ok()?;
                 Some(State::Is { owner: 0, mark: tag })
             }
+            (Shows::Token, 200) => Some(State::Is { owner: 0, mark: 0 }),
+            _ => None,
         }
     }
 }
@@ -60,12 +89,20 @@ pub struct Phone {
 impl Phone {
     pub fn new(history: &mut History, targets: &mut Vec<Target>, number: u32) -> Self {
         let number = format!("49{number:08}");
-        let path = format!("/api/tenants/by-phone/{number}");
-        let target = Target::new(history, path, Marks::Revisions);
+        let target = Target::new(history, phone_path(&number), Shows::Revision);
         let key = target.key;
         targets.push(target);
         Self { number, key }
     }
+
+    /// Where it is looked up.
+    pub fn path(&self) -> String {
+        phone_path(&self.number)
+    }
+}
+
+fn phone_path(number: &str) -> String {
+    format!("/api/tenants/by-phone/{number}")
 }
 
 /// A tenant's names, and the keys under which it answers.
@@ -118,11 +155,11 @@ impl Tenant {
         };
         Self {
             number,
-            own: target(format!("/api/tenants/t{number}"), Marks::Revisions),
-            integration: target(format!("/api/tenants/by-integration/i{number}"), Marks::Revisions),
+            own: target(format!("/api/tenants/t{number}"), Shows::Revision),
+            integration: target(format!("/api/tenants/by-integration/i{number}"), Shows::Revision),
             credentials: target(
                 format!("/api/tenants/t{number}/credentials?type=whatsapp"),
-                Marks::Tags,
+                Shows::Tag,
             ),
         }
     }

@@ -20,14 +20,14 @@ use crate::harness::process::lock;
 const BREATH: Duration = Duration::from_millis(50);
 
 pub struct Writer {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     connections: Vec<Connection>,
-    pace: Pace,
-    rng: Rng,
+    pub(super) pace: Pace,
+    pub(super) rng: Rng,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub enum Outcome {
     Acknowledged,
     /// It never reached a replica.
     Unsent,
@@ -44,7 +44,7 @@ struct Own {
 
 impl Writer {
     pub fn new(shared: &Arc<Shared>, rng: Rng) -> Self {
-        let pace = Pace::share(Some(shared.settings.writes_a_second), shared.settings.owners + 2);
+        let pace = Pace::share(Some(shared.settings.writes_a_second), shared.settings.owners + 3);
         let connections = shared.addresses.iter().map(|address| Connection::to(address)).collect();
         Self { shared: Arc::clone(shared), connections, pace, rng }
     }
@@ -169,9 +169,18 @@ impl Writer {
         (request("PUT", &format!("{}/credentials", tenant.path()), &body), tag)
     }
 
-    /// Sends a write to any replica and records it. A version counts only where no deletion can
-    /// have begun to count anew.
     async fn write(&mut self, request: &[u8], effects: &[Effect], has_version: bool) -> Outcome {
+        self.ask(request, effects, has_version).await.0
+    }
+
+    /// Sends a write to any replica and records it; what it answers is returned if it is acknowledged.
+    /// A version counts only where no deletion can have begun to count anew.
+    pub(super) async fn ask(
+        &mut self,
+        request: &[u8],
+        effects: &[Effect],
+        has_version: bool,
+    ) -> (Outcome, Vec<u8>) {
         let Self { shared, connections, rng, .. } = self;
         let replica = rng.usize(..connections.len());
         let connection = &mut connections[replica];
@@ -189,7 +198,7 @@ impl Writer {
                 let is_fenced = answer.coherence == Some("fenced");
                 let event = if is_fenced { Event::WriteFenced } else { Event::WriteAcknowledged };
                 shared.counters.count(event);
-                Outcome::Acknowledged
+                (Outcome::Acknowledged, answer.body.to_vec())
             }
             Ok(answer) if answer.status < 500 => {
                 lock(&shared.history).refuse(id);
@@ -198,7 +207,7 @@ impl Writer {
                     let body = String::from_utf8_lossy(answer.body).into_owned();
                     format!("{}: {body}", String::from_utf8_lossy(request))
                 });
-                Outcome::Refused
+                (Outcome::Refused, Vec::new())
             }
             failed => {
                 shared.counters.count(Event::WriteFailed);
@@ -208,7 +217,7 @@ impl Writer {
                     lock(&shared.history).refuse(id);
                 }
                 sleep(BREATH).await;
-                if is_unsent { Outcome::Unsent } else { Outcome::Unknown }
+                (if is_unsent { Outcome::Unsent } else { Outcome::Unknown }, Vec::new())
             }
         }
     }

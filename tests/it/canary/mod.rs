@@ -2,6 +2,7 @@
 //! while everything is logged that can be, and then everything that anybody may read is searched.
 
 mod marker;
+mod panic;
 
 use std::fs;
 use std::path::Path;

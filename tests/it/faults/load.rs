@@ -27,7 +27,11 @@ async fn one_replica_is_coherent_and_everything_is_recorded() {
     eventually(DEADLINE, "some reads and writes", async || {
         judged.append(&mut load.judge());
         let tally = load.tally();
-        if tally.reads > 1_500 && tally.writes > 100 { Ok(()) } else { Err(tally) }
+        if tally.reads > 1_500 && tally.writes > 100 && tally.revoked > 3 {
+            Ok(())
+        } else {
+            Err(tally)
+        }
     })
     .await;
     let (tally, violations) = load.stop().await;

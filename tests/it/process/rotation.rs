@@ -204,6 +204,98 @@ async fn a_key_is_retired_when_nothing_needs_it_and_not_before() {
     put_token(&replica, 2, "in-time-token").await;
 }
 
+/// Whoever writes while rows are wrapped anew does so as ever: neither waits for the other for long,
+/// and neither undoes what the other has done.
+#[tokio::test]
+async fn writes_go_on_while_rows_are_rewrapped() {
+    const TENANTS: usize = 40;
+    let own = Own::new().await;
+    let more = format!("SELECT 't' || n, 'T' FROM generate_series(4, {TENANTS}) n");
+    own.database.execute(&format!("INSERT INTO tenants (id, name) {more}")).await;
+    let replicas = [own.replica(&own.file).await, own.replica(&own.file).await];
+    for n in 1..=TENANTS {
+        for version in 1..=3 {
+            put_token(&replicas[version % 2], n, &format!("made-up-{n}-{version}")).await;
+        }
+    }
+    // A few seconds for what there is, and some more for what is written meanwhile.
+    let rotate = ["keys", "rotate", "--rows-per-second", "40"];
+    let process = spawn_cli_in(&own.folder, &rotate, &own.environment());
+    let mut last = vec![3; TENANTS + 1];
+    let mut others = 0;
+    while process.exit_status().is_none() {
+        let (n, replica) = (fastrand::usize(1..=TENANTS), &replicas[fastrand::usize(..2)]);
+        last[n] += 1;
+        put_token(replica, n, &format!("made-up-{n}-{}", last[n])).await;
+        // Of the other type: set, deleted, brought back as the next version; the first of the two destroyed.
+        let path = "/api/tenants/t1/credentials/genesys";
+        let (call, status) = match others % 4 {
+            0 => {
+                let genesys = json!({"clientId": "c", "clientSecret": "made-up-secret"});
+                let body = json!({"type": "genesys", "credentials": genesys});
+                (replica.put_json("/api/tenants/t1/credentials", &body), 200)
+            }
+            1 => (replica.delete(path), 204),
+            2 => (replica.post_json(&format!("{path}/undelete"), &json!({})), 200),
+            _ => (replica.delete(&format!("{path}/versions/{}", others / 4 * 2 + 1)), 204),
+        };
+        others += 1;
+        call.await.expecting(status);
+    }
+    assert_eq!(process.exited(DEADLINE).await.code(), Some(0), "{}", process.stderr.text());
+    assert!(others > 20, "writes went on meanwhile: {others}");
+    run_cli(&["keys", "retire"], &own.environment()).await.expecting(0);
+    for replica in &replicas {
+        keys_held(replica, 1.0).await;
+    }
+    let fresh = own.replica(&own.file).await;
+    for n in 1..=TENANTS {
+        for replica in replicas.iter().chain([&fresh]) {
+            let found = replica.get_json(&full(n)).await;
+            assert_eq!(found["access_token"], format!("made-up-{n}-{}", last[n]));
+            let versions = replica.get_json(&format!("{}/versions/2", full(n))).await;
+            assert_eq!(versions["access_token"], format!("made-up-{n}-2"));
+        }
+    }
+}
+
+/// A replica that stands still is waited for no longer than it lives; and when it comes back, it has the
+/// keys before it is of use.
+#[tokio::test]
+async fn a_replica_that_stood_still_throughout_comes_back() {
+    let own = Own::new().await;
+    let replica = own.replica(&own.file).await;
+    let builder = Replica::builder().database(&own.database).env("KEYRING_FILE", &own.file);
+    let frozen = builder.env("CACHE_TTL_SECONDS", "1").start().await;
+    put_token(&replica, 1, "first-made-up-token").await;
+    frozen.get(&full(1)).await.expecting(200);
+    frozen.freeze().await;
+    put_token(&replica, 1, "second-made-up-token").await;
+    run_cli(&["keys", "rotate"], &own.environment()).await.expecting(0);
+    run_cli(&["keys", "retire"], &own.environment()).await.expecting(0);
+    put_token(&replica, 2, "third-made-up-token").await;
+    frozen.thaw();
+    let body = json!({"type": "whatsapp", "credentials": {"access_token": "fourth-made-up-token"}});
+    eventually(DEADLINE, "it serves and writes by the new key", async || {
+        for (n, token) in [(1, "second-made-up-token"), (2, "third-made-up-token")] {
+            let answer = frozen.get(&full(n)).await;
+            match answer.status {
+                200 => assert_eq!(answer.json()["access_token"], token),
+                // Its rows, or its keys, are older than what it finds.
+                500 | 503 => return Err(answer.status),
+                other => panic!("{other}: {}", answer.text()),
+            }
+        }
+        let written = frozen.put_json("/api/tenants/t3/credentials", &body).await;
+        if written.status == 200 { Ok(()) } else { Err(written.status) }
+    })
+    .await;
+    assert_eq!(replica.get_json(&full(3)).await["access_token"], "fourth-made-up-token");
+    let new = Keyring::load(Path::new(&own.file)).unwrap().primary();
+    let others = format!("SELECT count(*) FROM tenant_credentials WHERE key_id <> '{new}'");
+    assert_eq!(own.database.scalar::<i64>(&others).await, 0);
+}
+
 /// What tokens are hashed with is sealed too, and read once a process.
 #[tokio::test]
 async fn tokens_outlive_the_key_under_which_they_were_made() {
