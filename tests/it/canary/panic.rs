@@ -38,7 +38,7 @@ async fn no_secret_leaves_by_a_panic() {
     assert!(output.status.success(), "{text}");
     // Each is told of, with its place.
     assert_eq!(text.matches("\"place\":\"tests/it/canary/panic.rs:").count(), 4, "{text}");
-    assert_eq!(text.matches("\"code\":\"internal\"").count(), 3, "{text}");
+    assert_eq!(text.matches("\"status\":500,\"detail\":\"An internal error").count(), 3, "{text}");
     search.add("what is told of panics", told);
     search.run();
 }
