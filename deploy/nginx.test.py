@@ -69,8 +69,8 @@ class Answer:
             self.headers = {name.lower(): value for name, value in response.getheaders()}
 
 
-def request(line, *headers, body=b""):
-    return "\r\n".join([f"{line} HTTP/1.1", "Host: x", "Connection: close", *headers, "", ""]).encode() + body
+def request(line, *headers, host="Host: localhost", body=b""):
+    return "\r\n".join([f"{line} HTTP/1.1", host, "Connection: close", *headers, "", ""]).encode() + body
 
 
 def expect(what, found, wanted):
@@ -113,6 +113,8 @@ def passes(port):
         path = "/tenants/by-integration/a%2Fb/?x=%20&y"
         expect(path, Answer(port, request(f"{method} {path}")).status, 200)
         expect(path, SEEN[-1][:2], (method, path))
+    for own in "localhost:3007", "127.0.0.1", "[::1]:3007":
+        expect(own, Answer(port, request("GET /", host=f"Host: {own}")).status, 200)
     for bad in "", 'a"b', "a b", "<b>", "a" * 65:
         answer = Answer(port, request("GET /", f"X-Request-Id: {bad}"))
         expect(f"the id for {bad!r}", bool(re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])), True)
@@ -133,6 +135,8 @@ def refuses(port):
         ("long URI", 414, "uri_too_long", request("GET /" + "a" * 9000)),
         ("large header", 431, "headers_too_large", request("GET /", "X: " + "a" * 9000)),
         ("coding", 501, "not_implemented", request("PUT /", "Transfer-Encoding: gzip")),
+        ("another name", 421, "misdirected_request", request("GET /", host="Host: evil.example")),
+        ("another name, a write", 421, "misdirected_request", request("PUT /", host="Host: evil.example:3007")),
         ("version", 505, "http_version_not_supported", b"GET / HTTP/3.0\r\n\r\n"),
         ("full disk", 500, "internal", request("GET /own/500")),
         ("limit", 503, "unavailable", request("GET /own/503")),

@@ -55,7 +55,7 @@ impl Server {
         if let Backing::Servers(servers) = backing {
             let (database, redis) = &**servers;
             command.env("DATABASE_URL", &database.url).env("REDIS_URL", redis.url());
-            command.env("KEYRING_FILE", keyring::file());
+            command.env("KEYRING_FILE", keyring::file()).env("ANONYMOUS_SCOPES", "all");
         }
         Self::start("tenant-service", command, workers).await
     }

@@ -57,7 +57,9 @@ pub fn tell_of_anonymous(granted: Scopes) {
         let gauge = gauge_of(ANONYMOUS_SCOPE, &[("scope", scope.as_str())]);
         gauge.set(if granted.contains(scope) { 1.0 } else { 0.0 });
     }
-    if !granted.is_empty() {
+    if granted.is_empty() {
+        tracing::info!("callers need a token; `tenant-service token create` makes one");
+    } else {
         tracing::warn!(
             scopes = granted.to_string(),
             "whoever reaches this port may do this without a token (ANONYMOUS_SCOPES)"

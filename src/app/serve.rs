@@ -19,7 +19,7 @@ use crate::domain::By;
 use crate::feed::{
     Applier, CensusTask, LinkTask, ListenTask, PollTask, Proof, SubscribeTask, prune,
 };
-use crate::http::{self, Front, Names, RateLimit, Tls, TokenRates};
+use crate::http::{self, Front, RateLimit, Reach, Tls, TokenRates};
 use crate::service::{Auditor, ChainTask, Service, destroy_deleted};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{self, CACHE_ENTRIES, FENCED, PROOF_AGE, counter_of, gauge_of};
@@ -142,7 +142,7 @@ async fn answer(
     let state = http::AppState {
         service: service.clone(),
         anonymous: config.http.anonymous,
-        names: if config.http.open_by_default { Names::Local } else { Names::Any },
+        reach: if config.http.open_by_default { Reach::Local } else { Reach::Any },
         places: config.http.most_at_once.map(|most| Arc::new(Semaphore::new(most.get().into()))),
         rates: rates.map(Arc::new),
         token_rates: config.http.token_per_second.map(TokenRates::new).map(Arc::new),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::Mistakes;
 use super::given::Given;
 use super::networks::Networks;
-use crate::domain::{Scope, Scopes, UnknownScope};
+use crate::domain::{Scopes, UnknownScope};
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "HTTP")]
@@ -23,9 +23,9 @@ pub(super) struct Options {
 
     /// What a caller without a token may do: `all`, `none`, or scopes separated by commas, out of
     /// lookup:read, tenants:read, tenants:write, credentials:read (masked), credentials:reveal,
-    /// credentials:write and tokens:admin. Default: `all` on a loopback address, for requests to an IP
-    /// address or localhost. On any other address it has to be set, for whoever reaches the port
-    /// may then do it
+    /// credentials:write, credentials:destroy, events:read, audit:read and tokens:admin. Default: `all`
+    /// where neither a database nor another address is configured, for requests from this machine to an IP
+    /// address or localhost; `none` in every other case: then `token create` makes the first token
     #[arg(long, env = "ANONYMOUS_SCOPES", value_name = "SCOPES")]
     anonymous_scopes: Option<Given>,
 
@@ -68,7 +68,7 @@ pub struct Http {
     pub address: SocketAddr,
     /// What callers without a token may do.
     pub anonymous: Scopes,
-    /// Nobody said what they may do, and so they may do everything.
+    /// Nobody said what they may do, nor configured anything else: so they may do everything.
     pub open_by_default: bool,
     /// What it speaks TLS with, if it does.
     pub tls: Option<TlsFiles>,
@@ -95,10 +95,12 @@ const NETWORKS: &str = "must be IP addresses and networks separated by commas, s
 const HOST_ACCEPTS: &str = "must be an IP address such as 127.0.0.1 or 0.0.0.0, or localhost";
 
 impl Options {
-    pub fn validate(self, mistakes: &mut Mistakes) -> Option<Http> {
+    /// `is_embedded`: no database is configured, so the service is tried out.
+    pub fn validate(self, is_embedded: bool, mistakes: &mut Mistakes) -> Option<Http> {
         let host = mistakes.parsed("HOST", &self.host, HOST_ACCEPTS, address);
         let port = mistakes.number("PORT", &self.port, "a port", 0..=u16::MAX);
-        let open_by_default = self.anonymous_scopes.is_none();
+        let is_local = host.is_some_and(|host| host.is_loopback());
+        let open_by_default = self.anonymous_scopes.is_none() && is_embedded && is_local;
         let anonymous = match self.anonymous_scopes {
             Some(given) => match scopes(mistakes.text("ANONYMOUS_SCOPES", &given)?) {
                 Ok(scopes) => Some(scopes),
@@ -107,17 +109,8 @@ impl Options {
                     None
                 }
             },
-            None if host.is_some_and(|host| !host.is_loopback()) => {
-                mistakes.note(
-                    "HOST",
-                    format!(
-                        "is not a loopback address, and whoever reaches it could do everything, {} included; say what they may do with ANONYMOUS_SCOPES, such as ANONYMOUS_SCOPES=lookup:read,credentials:reveal on a private network",
-                        Scope::CredentialsReveal
-                    ),
-                );
-                None
-            }
-            None => Some(Scopes::ALL),
+            None if open_by_default => Some(Scopes::ALL),
+            None => Some(Scopes::NONE),
         };
         let tls = tls_files(self.tls_cert_file, self.tls_key_file, mistakes);
         let most = &self.max_concurrent_requests;

@@ -181,7 +181,8 @@ impl ServeOptions {
         let mut mistakes = Mistakes::default();
         let (database, redis) = stores(self.database, self.redis, &mut mistakes);
         let keyring = self.keyring.validate(database.as_ref(), &mut mistakes);
-        let http = self.http.validate(&mut mistakes);
+        let is_embedded = matches!(database, Some(Database::Sqlite { embedded: true, .. }));
+        let http = self.http.validate(is_embedded, &mut mistakes);
         let cache = self.cache.validate(&mut mistakes);
         let feed = self.feed.validate(&mut mistakes);
         let retention = self.retention.validate(&mut mistakes);

@@ -6,6 +6,8 @@ use clap::builder::Resettable;
 use clap::{Arg, Args, Command};
 use secrecy::ExposeSecret;
 
+use crate::domain::Scopes;
+
 use super::*;
 
 /// What a command makes of its flags, whatever is in the environment of the tests.
@@ -40,7 +42,7 @@ fn database(flags: &[&str]) -> String {
 fn nothing_configured_is_the_embedded_default() {
     let config = validate(&[]).unwrap();
     assert_eq!(config.http.address.to_string(), "127.0.0.1:3007");
-    assert_eq!(config.http.anonymous, crate::domain::Scopes::ALL);
+    assert_eq!(config.http.anonymous, Scopes::ALL);
     assert!(config.redis.is_none());
     assert_eq!((config.cache.ttl.as_secs(), config.cache.negative_ttl.as_secs()), (3600, 60));
     assert_eq!(config.cache.capacity, 256 << 20);
@@ -177,8 +179,24 @@ fn sentinels_are_several_and_lead_to_one_master() {
 }
 
 #[test]
-fn an_open_address_needs_a_word_from_the_operator() {
-    assert!(mistake(&["--host", "0.0.0.0"]).contains("ANONYMOUS_SCOPES"));
+fn only_the_embedded_default_on_a_loopback_address_is_open() {
+    for (given, expected) in [
+        (&[][..], true),
+        (&["--host", "localhost"], true),
+        (&["--host", "::1"], true),
+        (&["--data-dir", "/elsewhere"], true),
+        (&["--host", "0.0.0.0"], false),
+        (&["--host", "10.0.0.1"], false),
+        (&["--database-url", "postgres://h/d", "--keyring-file", "/k"], false),
+        (&["--database-url", "sqlite:///d"], false),
+    ] {
+        let http = validate(given).unwrap().http;
+        assert_eq!(http.open_by_default, expected, "{given:?}");
+        let granted = if expected { Scopes::ALL } else { Scopes::NONE };
+        assert_eq!(http.anonymous, granted, "{given:?}");
+    }
+    let all = validate(&["--anonymous-scopes", "all"]).unwrap().http;
+    assert!(!all.open_by_default, "somebody has said so");
     assert!(mistake(&["--host", "example.org"]).contains("HOST"));
     let open = ["--host", "::", "--anonymous-scopes", "lookup:read"];
     assert_eq!(validate(&open).unwrap().http.anonymous.to_string(), "lookup:read");

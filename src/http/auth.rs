@@ -1,11 +1,11 @@
-//! Who calls, by which name, and what they may do.
+//! Who calls, and what they may do.
 
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Request};
+use axum::http::{HeaderMap, HeaderValue};
 
 use super::problem::Problem;
 use super::state::Shared;
@@ -142,69 +142,11 @@ fn bearer(value: &HeaderValue) -> Option<AccessToken> {
     scheme.eq_ignore_ascii_case(SCHEME).then(|| token.trim().parse().ok())?
 }
 
-/// The names by which the service may be called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Names {
-    /// Any.
-    Any,
-    /// IP addresses and `localhost`.
-    ///
-    /// For a service that is open to all on its machine because nobody said otherwise. A web page
-    /// in a browser there reaches it too, by a name that its owner points at the loopback address
-    /// (DNS rebinding), and so does the world, through a proxy on that machine. Neither calls it
-    /// by an address.
-    Local,
-}
-
-impl Names {
-    /// Whether this request calls the service by one of these names.
-    pub fn admit<B>(self, request: &Request<B>) -> bool {
-        self == Self::Any || called_by(request).is_none_or(is_local)
-    }
-}
-
-/// The host in the request's target, else in its header. A browser sends it always.
-fn called_by<B>(request: &Request<B>) -> Option<&[u8]> {
-    match request.uri().authority() {
-        Some(authority) => Some(authority.as_str().as_bytes()),
-        None => request.headers().get(HOST).map(HeaderValue::as_bytes),
-    }
-}
-
-fn is_local(host: &[u8]) -> bool {
-    // An IPv6 address stands in brackets, and no name has any.
-    if host.starts_with(b"[") {
-        return true;
-    }
-    let name = host.split(|byte| *byte == b':').next().unwrap_or_default();
-    // No top-level domain is made of digits, so this is an IPv4 address or nothing.
-    let is_address = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
-    (!name.is_empty() && name.iter().all(is_address)) || name.eq_ignore_ascii_case(b"localhost")
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn only_addresses_and_localhost_are_local() {
-        let admitted = |host: &str| {
-            let request = Request::builder().uri("/").header(HOST, host).body(()).unwrap();
-            assert!(Names::Any.admit(&request));
-            Names::Local.admit(&request)
-        };
-        for local in ["localhost", "LocalHost:3007", "127.0.0.1:3007", "10.0.0.1", "[::1]:3007"] {
-            assert!(admitted(local), "{local}");
-        }
-        for other in ["evil.example", "127.0.0.1.evil.example:3007", "localhost.evil", "", ":80"] {
-            assert!(!admitted(other), "{other}");
-        }
-        let absolute = Request::builder().uri("http://evil.example/").header(HOST, "localhost");
-        assert!(!Names::Local.admit(&absolute.body(()).unwrap()));
-        assert!(Names::Local.admit(&Request::builder().uri("/").body(()).unwrap()));
-    }
 
     fn token() -> AccessToken {
         AccessToken::from_random([1; 10], &zeroize::Zeroizing::new([2; 32]))

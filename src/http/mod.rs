@@ -23,9 +23,9 @@ pub(crate) mod routes;
 pub mod schema;
 pub mod server;
 pub mod state;
+pub mod stranger;
 mod tls;
 
-pub use auth::Names;
 pub use front::Front;
 pub use openapi::document;
 pub use rate::{RateLimit, TokenRates};
@@ -33,4 +33,5 @@ pub use routes::tenants::new_tenant;
 pub use routes::tokens::shown as shown_token;
 pub use server::serve;
 pub use state::{AppState, Limits};
+pub use stranger::Reach;
 pub use tls::{Tls, TlsError};

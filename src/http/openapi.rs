@@ -127,7 +127,7 @@ const SHARED: [(&str, &str, &str); 9] = [
     (
         "Forbidden",
         "403",
-        "The token lacks the scope, or is limited to less than this: `insufficient_scope`",
+        "The token lacks the scope, or is limited to less than this: `insufficient_scope`; or, without a token, a web page of another site sends it: `cross_site_request`",
     ),
     ("RequestTimeout", "408", "The body did not arrive in time: `request_timeout`"),
     ("TooLarge", "413", "The body is larger than 64 KiB: `body_too_large`"),

@@ -25,6 +25,9 @@ const OVERLOADED: &str = "overloaded";
 const RATE_LIMITED: &str = "rate_limited";
 const INVALID_TOKEN: &str = "invalid_token";
 const INSUFFICIENT_SCOPE: &str = "insufficient_scope";
+const UNAUTHORIZED: &str = "unauthorized";
+const CROSS_SITE: &str = "cross_site_request";
+const MISDIRECTED: &str = "misdirected_request";
 
 /// An error answer before it knows its request's id, which the middleware adds.
 ///
@@ -82,7 +85,7 @@ impl Problem {
             "This needs a token with the scope {scope} (Authorization: Bearer …). The operator can \
              grant it to callers without one by ANONYMOUS_SCOPES."
         );
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", sentence)
+        Self::new(StatusCode::UNAUTHORIZED, UNAUTHORIZED, sentence)
     }
 
     /// 401: the token is none, or not good any more. Which of these, nobody is told.
@@ -196,13 +199,21 @@ impl Problem {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", sentence)
     }
 
-    /// 421: the service is not meant to be called by this name; see [`super::auth::Names`].
+    /// 403: a web page of another site sends it, and nobody would know.
+    #[must_use]
+    pub fn cross_site() -> Self {
+        let sentence = "A web page of another site may change nothing here without a token";
+        Self::new(StatusCode::FORBIDDEN, CROSS_SITE, sentence)
+    }
+
+    /// 421: the service is not meant to be called from there; see [`super::stranger::Reach`].
     #[must_use]
     pub fn misdirected() -> Self {
         let sentence = "Open to all on its machine, this service answers only where it is called \
-                        by an IP address or as localhost; to have it answer to other names, say \
-                        with ANONYMOUS_SCOPES what callers without a token may do";
-        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected_request", sentence)
+                        from there, by an IP address or as localhost, and not through a proxy; to \
+                        have it answer to others, say with ANONYMOUS_SCOPES what callers without a \
+                        token may do";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED, sentence)
     }
 
     /// 503: as many requests are worked on as may be.
@@ -217,6 +228,14 @@ impl Problem {
     pub fn rate_limited() -> Self {
         let sentence = "This client sends more requests than it may; try again in a second";
         Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMITED, sentence)
+    }
+
+    /// Whether the request was refused before anybody looked at what it asks for.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        const REFUSALS: [&str; 5] =
+            [UNAUTHORIZED, INVALID_TOKEN, INSUFFICIENT_SCOPE, CROSS_SITE, MISDIRECTED];
+        REFUSALS.contains(&self.code) || self.is_one_too_many()
     }
 
     /// Whether the request was refused because there are too many.

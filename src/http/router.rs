@@ -159,7 +159,7 @@ pub fn endpoint(
 ) -> &'static Endpoint {
     let door = Door {
         anonymous: Caller::anonymous(state.anonymous),
-        names: state.names,
+        reach: state.reach,
         tokens: Some(state.service.clone()),
         trail: Some(state.service.trail().clone()),
     };

@@ -6,8 +6,8 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
-use super::auth::Names;
 use super::rate::{RateLimit, TokenRates};
+use super::stranger::Reach;
 use crate::config::Networks;
 use crate::domain::Scopes;
 use crate::service::Service;
@@ -19,7 +19,7 @@ pub struct AppState {
     /// What a caller without a token may do.
     pub anonymous: Scopes,
     /// By which names it may be called.
-    pub names: Names,
+    pub reach: Reach,
     /// Of how many requests may be worked on at a time.
     pub places: Option<Arc<Semaphore>>,
     /// How often a client may ask.

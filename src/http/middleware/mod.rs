@@ -5,32 +5,33 @@
 //! cached lookup more than the lookup itself. Here everything that can be known before a request
 //! is in the [`Endpoint`], and a request adds two readings of the clock and a few atomic additions.
 
+mod door;
 mod log;
 mod meters;
 mod request_id;
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
-use axum::http::{self, Extensions, HeaderName, Method};
+use axum::http::{self, HeaderName, Method};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout_at;
 
+pub use self::door::{Door, Room};
 pub use request_id::RequestId;
 
+use self::door::{Entrance, Refused};
 use self::meters::Meters;
-use super::auth::{Access, Caller, Names, Presented};
+use super::auth::{Access, Caller, Presented};
 use super::problem::Problem;
-use super::rate::{RateLimit, TokenRates};
-use crate::domain::{AccessToken, Action, Entry, Limits, Outcome, Scope};
-use crate::http::extract::sent_by;
-use crate::service::{Authentication, Service, Trail};
+use super::stranger::Reach;
+use crate::domain::{AccessToken, Limits, Scope};
+use crate::service::Service;
+use crate::telemetry::metrics::{REQUESTS_REFUSED, counter_of};
 
 /// The header that carries the request's id, in both directions.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -45,61 +46,6 @@ pub struct Endpoint {
     room: Room,
     limit: Duration,
     meters: Meters,
-}
-
-/// Who may call, and by which name.
-#[derive(Clone)]
-pub struct Door {
-    /// Whoever has no token.
-    pub anonymous: Caller,
-    /// The names by which the service is called.
-    pub names: Names,
-    /// Who knows tokens. Without, every token is a bad one.
-    pub tokens: Option<Service>,
-    /// Who may not do something is entered here.
-    pub trail: Option<Trail>,
-}
-
-/// How much may be asked for. Nothing sets a limit by itself.
-#[derive(Clone, Default)]
-pub struct Room {
-    /// Each request takes one while it is worked on.
-    pub places: Option<Arc<Semaphore>>,
-    /// How often a client may ask.
-    pub rates: Option<Arc<RateLimit>>,
-    /// How often the bearer of a token may ask.
-    pub token_rates: Option<Arc<TokenRates>>,
-}
-
-/// What is known of a request's caller before its handler runs.
-enum Entrance {
-    /// They may go in: without a token, or with this one.
-    In(Option<Caller>),
-    /// They may not.
-    Refused(Box<Refused>),
-    /// Whose token it is, memory does not say.
-    Ask(Service, AccessToken),
-}
-
-/// Somebody who may not go in.
-struct Refused {
-    problem: Problem,
-    /// Whether they lack the right to, which is entered into the trail.
-    is_denied: bool,
-    /// Who they are, if a good token says so.
-    bearer: Option<Caller>,
-}
-
-impl Refused {
-    /// Who asks too often, or in another way that is not to be.
-    const fn unfit(problem: Problem) -> Self {
-        Self { problem, is_denied: false, bearer: None }
-    }
-
-    /// Who may not do it.
-    const fn denied(problem: Problem, bearer: Option<Caller>) -> Self {
-        Self { problem, is_denied: true, bearer }
-    }
 }
 
 impl Endpoint {
@@ -120,7 +66,7 @@ impl Endpoint {
         // What is open to everyone may be called by any name; and a replica that has much to do is to
         // say so when it is probed, not to look as if it were dead.
         let (door, room) = if access == Access::Open {
-            (Door { names: Names::Any, ..door }, Room::default())
+            (Door { reach: Reach::Any, ..door }, Room::default())
         } else {
             (door, room)
         };
@@ -180,7 +126,7 @@ impl Endpoint {
         request: &http::Request<R>,
         handler: impl FnOnce(&Limits) -> Option<http::Response<B>>,
     ) -> Option<http::Response<B>> {
-        if !self.door.names.admit(request) {
+        if !self.door.reach.admits(request) {
             return None;
         }
         let began = Instant::now();
@@ -207,76 +153,6 @@ impl Endpoint {
         let (id, method) = (RequestId::of(request.headers()), request.method().clone());
         let mut pending = Pending { endpoint: self, method, began, id, is_answered: false };
         Some(pending.complete(response))
-    }
-
-    /// Lets a request's caller in, or not, if that can be told at once.
-    fn enter<B>(&self, request: &http::Request<B>, began: Instant) -> Entrance {
-        let unfit = |problem| Entrance::Refused(Refused::unfit(problem).into());
-        let denied = |problem| Entrance::Refused(Refused::denied(problem, None).into());
-        if !self.admits(request, began) {
-            return unfit(Problem::rate_limited());
-        }
-        // What is open to everyone is so whatever they bring.
-        let presented = match self.access {
-            Access::Open => Presented::Nothing,
-            Access::Needs(_) => Presented::by(request.headers()),
-        };
-        let token = match (presented, &self.refusal) {
-            (Presented::Nothing, Some(problem)) => return denied(problem.clone()),
-            _ if !self.door.names.admit(request) => return unfit(Problem::misdirected()),
-            (Presented::Nothing, None) => return Entrance::In(None),
-            (Presented::Token(token), _) => token,
-            (Presented::Unreadable, _) => return denied(Problem::invalid_token()),
-        };
-        let Some(service) = &self.door.tokens else {
-            return denied(Problem::invalid_token());
-        };
-        let Some(recognised) = service.authenticate_cached(&token) else {
-            return Entrance::Ask(service.clone(), token);
-        };
-        match self.judge(recognised).and_then(|caller| self.count(caller, began)) {
-            Ok(caller) => Entrance::In(Some(caller)),
-            Err(refused) => Entrance::Refused(refused),
-        }
-    }
-
-    /// Lets the bearer of a token in, or not.
-    fn judge(&self, recognised: Authentication) -> Result<Caller, Box<Refused>> {
-        let Authentication::Good { token, may_be_old } = recognised else {
-            return Err(Refused::denied(Problem::invalid_token(), None).into());
-        };
-        // It may have been revoked meanwhile, by whoever reaches the database. That is as good as any
-        // old answer to a look-up; nothing else is answered from memory alone.
-        if may_be_old && self.access != Access::Needs(Scope::LookupRead) {
-            return Err(Refused::unfit(Problem::token_may_be_old()).into());
-        }
-        let caller = Caller::Token(token);
-        match caller.authorize(self.access) {
-            Ok(()) => Ok(caller),
-            Err(problem) => Err(Refused::denied(problem, Some(caller)).into()),
-        }
-    }
-
-    /// The same caller, if they may ask now.
-    fn count(&self, caller: Caller, now: Instant) -> Result<Caller, Box<Refused>> {
-        if self.admits_token(&caller, now) {
-            Ok(caller)
-        } else {
-            Err(Refused::unfit(Problem::rate_limited()).into())
-        }
-    }
-
-    /// The answer to whoever may not go in. That somebody lacks the right to is entered; nobody waits
-    /// for that.
-    fn refuse(&self, refused: Refused, request: &Extensions, id: &RequestId) -> Problem {
-        let Refused { problem, is_denied, bearer } = refused;
-        if let (true, Some(trail), Access::Needs(scope)) =
-            (is_denied, &self.door.trail, self.access)
-        {
-            let by = sent_by(bearer.as_ref(), request, id);
-            trail.note(Entry::of(by, Action::Access(scope)).ending(Outcome::Denied));
-        }
-        problem
     }
 
     /// Finds out whose token it is, and has the handler answer. In a box, so that the future of those who
@@ -308,28 +184,6 @@ impl Endpoint {
         .boxed()
     }
 
-    /// Whether the bearer of a token may ask now; where there is no limit they always may.
-    fn admits_token(&self, caller: &Caller, now: Instant) -> bool {
-        match (&self.room.token_rates, caller) {
-            (Some(rates), Caller::Token(token)) => rates.admits(&token.issued.token.id, now),
-            _ => true,
-        }
-    }
-
-    /// Whether the client may ask now; where there is no limit it always may.
-    fn admits<B>(&self, request: &http::Request<B>, now: Instant) -> bool {
-        match (&self.room.rates, request.extensions().get()) {
-            (Some(rates), Some(client)) => rates.admits(*client, now),
-            _ => true,
-        }
-    }
-
-    /// The right to be worked on; nothing where there is no limit.
-    fn place(&self) -> Result<Option<OwnedSemaphorePermit>, Problem> {
-        let Some(places) = &self.room.places else { return Ok(None) };
-        Arc::clone(places).try_acquire_owned().map(Some).map_err(|_| Problem::overloaded())
-    }
-
     /// The handler's answer, or that of its failure. A future that is ready at once registers no
     /// timer.
     async fn attempt(&self, began: Instant, work: impl Future<Output = Response>) -> Response {
@@ -359,6 +213,9 @@ impl Pending {
         self.is_answered = true;
         let problem = response.extensions_mut().remove::<Problem>();
         if let Some(problem) = &problem {
+            if problem.is_refusal() {
+                counter_of(REQUESTS_REFUSED, &[("code", problem.code())]).increment(1);
+            }
             *response.body_mut() = problem.render(self.id.as_str()).into();
         }
         let took = self.began.elapsed();
@@ -382,12 +239,14 @@ impl Drop for Pending {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::sync::Arc;
 
     use axum::body::Body;
     use axum::http::StatusCode;
     use axum::http::header::RETRY_AFTER;
     use http_body_util::BodyExt;
     use serde_json::Value;
+    use tokio::sync::Semaphore;
 
     use super::*;
     use crate::domain::Scopes;
@@ -399,7 +258,7 @@ mod tests {
 
     fn door(granted: Scopes) -> Door {
         let anonymous = Caller::anonymous(granted);
-        Door { anonymous, names: Names::Any, tokens: None, trail: None }
+        Door { anonymous, reach: Reach::Any, tokens: None, trail: None }
     }
 
     fn request(id: Option<&str>) -> Request {

@@ -69,6 +69,8 @@ impl ChainTask {
 
     async fn look(&self, memory: &mut Memory) -> StoreResult<()> {
         let mut standing = self.store.audit_standing().await?;
+        // Also where the chain is broken: what waits to be chained is what is to be seen then.
+        show(&standing);
         // Each time, and also where nothing is to be chained: a chain that was cut off is told while
         // somebody still knows of it.
         memory.compare(&standing)?;
@@ -81,8 +83,8 @@ impl ChainTask {
             }
             standing = self.store.audit_standing().await?;
             memory.compare(&standing)?;
+            show(&standing);
         }
-        show(&standing);
         memory.tell();
         self.prune(memory).await
     }

@@ -8,7 +8,8 @@ use axum::http::Request;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use tenant_service::domain::{CredentialType, Credentials, Scopes};
-use tenant_service::http::auth::{Access, Caller, Names};
+use tenant_service::http::Reach;
+use tenant_service::http::auth::{Access, Caller};
 use tenant_service::http::middleware::{Door, Endpoint, Room};
 use tenant_service::telemetry::logging::{self, Stream, Style};
 use tenant_service::telemetry::panics;
@@ -48,7 +49,7 @@ async fn panic_with(secret: &str) {
     panics::install_hook();
     logging::install(Style::Json, Stream::Output, EVERYTHING.1).unwrap();
     let anonymous = Caller::anonymous(Scopes::NONE);
-    let door = Door { anonymous, names: Names::Any, tokens: None, trail: None };
+    let door = Door { anonymous, reach: Reach::Any, tokens: None, trail: None };
     let limit = Duration::from_secs(60);
     let endpoint = Endpoint::leak("/panics", Access::Open, door, Room::default(), limit);
     for handler in [unwraps, formats, unwraps_json] {

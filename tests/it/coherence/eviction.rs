@@ -7,9 +7,9 @@ use super::fleet::{
 };
 use crate::harness::{Postgres, Replica, eventually};
 
-const TENANTS: usize = 1000;
+const TENANTS: usize = 200;
 /// The one that is written to.
-const WRITTEN: usize = 500;
+const WRITTEN: usize = 100;
 
 async fn warm(replica: &Replica) {
     // Twice: the second round shows that everything is in memory.

@@ -59,9 +59,9 @@ async fn who_may_not_write_learns_nothing_and_changes_nothing() {
     assert_eq!(replica.get_json("/tenants/demo-tenant-001").await, before);
 }
 
-/// What a web page can do in a browser on this machine, by a name that leads to it.
+/// What a web page can do in a browser on this machine, by a name that leads to it; and whom a proxy lets in.
 #[tokio::test]
-async fn open_by_default_answers_to_addresses_and_localhost_alone() {
+async fn open_by_default_answers_to_its_machine_alone() {
     let by_default = Replica::builder().without_env("ANONYMOUS_SCOPES").start().await;
     let path = "/tenants/demo-tenant-001/credentials/whatsapp";
     // Warm, so that the fast path is asked too.
@@ -71,6 +71,10 @@ async fn open_by_default_answers_to_addresses_and_localhost_alone() {
         assert_problem(&answer, 421, "misdirected_request");
         assert!(answer.json()["error"].as_str().unwrap().contains("ANONYMOUS_SCOPES"));
     }
+    for path in [path, "/tenants/by-phone/123456789"] {
+        let answer = by_default.get(path).header("x-forwarded-for", "203.0.113.1").await;
+        assert_problem(&answer, 421, "misdirected_request");
+    }
     for host in ["localhost:3007", "127.0.0.1", "[::1]:3007"] {
         by_default.get(path).header("host", host).await.expecting(200);
     }
@@ -78,4 +82,34 @@ async fn open_by_default_answers_to_addresses_and_localhost_alone() {
 
     let on_purpose = Replica::builder().env("ANONYMOUS_SCOPES", "all").start().await;
     on_purpose.get(path).header("host", "tenants.internal").await.expecting(200);
+}
+
+/// A page can have the browser of whoever looks at it send this, and needs no answer.
+#[tokio::test]
+async fn a_page_of_another_site_changes_nothing() {
+    let replica = Replica::builder().env("ANONYMOUS_SCOPES", "all").start().await;
+    let path = "/tenants/demo-tenant-001/credentials/whatsapp";
+    let page = [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")];
+    for (name, value) in page {
+        for call in
+            [replica.post_json(&format!("{path}/destroy"), &json!({})), replica.delete(path)]
+        {
+            assert_problem(&call.header(name, value).await, 403, "cross_site_request");
+        }
+        // Its answer is for nobody to read but the page of the same origin.
+        replica.get(path).header(name, value).await.expecting(200);
+    }
+    let refused = "tenant_requests_refused_total";
+    let count = replica.metrics().await.value(refused, &[("code", "cross_site_request")]);
+    assert!((count - 4.0).abs() < 0.1, "{count}");
+    let own = replica.url("").trim_end_matches('/').to_owned();
+    replica.delete(path).header("origin", &own).await.expecting(204);
+    // What is sent with a token was meant.
+    let admin = json!({"name": "admin", "scopes": ["credentials:write"]});
+    let token = replica.post_json("/api/tokens", &admin).await.expecting(201).json();
+    let bearer = format!("Bearer {}", token["token"].as_str().unwrap());
+    let undelete = replica.post_json(&format!("{path}/undelete"), &json!({}));
+    let undelete =
+        undelete.header("authorization", &bearer).header("origin", "https://evil.example");
+    undelete.await.expecting(200);
 }
