@@ -209,8 +209,15 @@ async fn without_a_trail_nothing_is_shown_or_changed() {
     set(&replica, "t1", "whatsapp", json!({"access_token": MARKER})).await;
     let reveal = "/api/tenants/t1/credentials/whatsapp";
     replica.get(reveal).await.expecting(200);
+    set(&replica, "t1", "genesys", json!({"clientSecret": MARKER})).await;
+    replica.delete("/api/tenants/t1/credentials/genesys").await.expecting(204);
+    let token = json!({"name": "n", "scopes": ["lookup:read"]});
+    let made = replica.post_json("/api/tokens", &token).await.expecting(201).json();
+    let of_token = format!("/api/tokens/{}", made["id"].as_str().unwrap());
     let state = "SELECT (SELECT sum(hashtext(t::text)) FROM tenants t)::bigint \
                  + (SELECT sum(hashtext(c::text)) FROM tenant_credentials c)::bigint \
+                 + (SELECT sum(hashtext(h::text)) FROM tenant_credential_history h)::bigint \
+                 + (SELECT sum(hashtext(k::text)) FROM tenant_tokens k)::bigint \
                  + (SELECT count(*) FROM tenant_changes)";
     let before: i64 = database.scalar(state).await;
     database
@@ -234,6 +241,16 @@ async fn without_a_trail_nothing_is_shown_or_changed() {
         replica.patch_json("/api/tenants/t1", &json!({"name": "another"})).await,
         replica.post_json("/api/tenants", &json!({"name": "another"})).await,
         replica.delete("/api/tenants/t1").await,
+        replica.get(&format!("{reveal}/versions/1")).await,
+        replica.get(&format!("{reveal}/versions/9")).await,
+        replica.post_json(&format!("{reveal}/rollback"), &json!({"version": 1})).await,
+        replica.delete(reveal).await,
+        replica.delete(&format!("{reveal}/versions/1")).await,
+        replica.post_json(&format!("{reveal}/destroy"), &json!({})).await,
+        replica.post_json("/api/tenants/t1/credentials/genesys/undelete", &json!({})).await,
+        replica.post_json("/api/tokens", &token).await,
+        replica.post_json(&format!("{of_token}/rotate"), &json!({"overlap_seconds": 60})).await,
+        replica.delete(&of_token).await,
     ] {
         assert_problem(&answer, 503, "audit_unavailable");
         assert_eq!(answer.header("retry-after"), Some("1"));
@@ -244,7 +261,7 @@ async fn without_a_trail_nothing_is_shown_or_changed() {
     replica.get("/api/tenants/t1").await.expecting(200);
     replica.get("/api/tenants/t1/credentials?type=whatsapp").await.expecting(200);
     let failures = replica.metrics().await.value("tenant_audit_failures_total", &[]);
-    assert!(failures >= 9.0, "{failures}");
+    assert!(failures >= 19.0, "{failures}");
 
     database.execute("DROP TRIGGER never ON tenant_audit").await;
     replica.get(reveal).await.expecting(200);
