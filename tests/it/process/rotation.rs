@@ -243,7 +243,7 @@ async fn writes_go_on_while_rows_are_rewrapped() {
         call.await.expecting(status);
     }
     assert_eq!(process.exited(DEADLINE).await.code(), Some(0), "{}", process.stderr.text());
-    assert!(others > 20, "writes went on meanwhile: {others}");
+    assert!(others >= 8, "each of these was done twice meanwhile: {others}");
     run_cli(&["keys", "retire"], &own.environment()).await.expecting(0);
     for replica in &replicas {
         keys_held(replica, 1.0).await;
@@ -340,12 +340,18 @@ async fn status_tells_rows_by_key_and_those_that_nothing_opens() {
     assert!(status.contains("primary") && status.contains("held by 1 of 1 replicas"), "{status}");
     assert!(status.contains("1 rows of tenant_credential_history"), "{status}");
 
+    // The key of the audit trail is sealed as well, when the first rows are chained.
+    let chains = "SELECT count(*) FROM tenant_audit_chain";
+    eventually(DEADLINE, "there is a chain", async || {
+        own.database.scalar::<i64>(chains).await == 1
+    })
+    .await;
     let other = own.folder.join("other.json");
     Keyring::generate(&other).unwrap();
     let environment =
         [("DATABASE_URL", own.database.url.as_str()), ("KEYRING_FILE", other.to_str().unwrap())];
     let status = run_cli(&["keys", "status", "--json"], &environment).await.expecting(1).json();
-    assert_eq!(status["unopenable"], 2, "{status}");
+    assert_eq!(status["unopenable"], 3, "{status}");
     assert_eq!(status["keys"][1]["state"], "missing", "{status}");
     assert_eq!(status["replicas"][0]["primary"], status["keys"][1]["id"], "{status}");
     let refused = run_cli(&["keys", "rotate"], &environment).await.expecting(1).stderr;
