@@ -47,14 +47,18 @@ async fn who_did_what_is_in_the_trail_and_no_value() {
         assert!(answer.text().contains(MARKER));
         replica.get("/api/tenants/t1/credentials/meta").await.expecting(200);
         replica.get("/api/tenants/nobody/credentials/genesys").await.expecting(404);
+        replica.delete("/api/tenants/t1/credentials/genesys").await.expecting(204);
+        let undelete = "/api/tenants/t1/credentials/genesys/undelete";
+        replica.post_json(undelete, &json!({})).await.expecting(200);
         let renamed = json!({"name": MARKER});
         replica.patch_json("/api/tenants/t1", &renamed).await.expecting(200);
+        replica.patch_json("/api/tenants/nobody", &renamed).await.expecting(404);
         replica.delete("/api/tenants/t1").await.expecting(204);
         // What nobody reads the secrets of, and what comes to nothing.
         replica.get("/api/tenants/by-phone/1").await.expecting(404);
         replica.get("/api/tenants/t1/credentials?type=genesys").await.expecting(404);
 
-        let found = entries(&replica, "/api/audit?order=oldest&tenant=t1", 7).await;
+        let found = entries(&replica, "/api/audit?order=oldest&tenant=t1", 9).await;
         let found: Vec<String> = found.iter().map(short).collect();
         assert_eq!(
             found,
@@ -64,6 +68,8 @@ async fn who_did_what_is_in_the_trail_and_no_value() {
                 "anonymous credentials.set t1 genesys ok",
                 "anonymous credentials.reveal t1 whatsapp ok",
                 "anonymous credentials.reveal t1 whatsapp ok",
+                "anonymous credentials.delete t1 genesys ok",
+                "anonymous credentials.undelete t1 genesys ok",
                 "anonymous tenant.update t1 - ok",
                 "anonymous tenant.delete t1 - ok",
             ]
@@ -76,9 +82,16 @@ async fn who_did_what_is_in_the_trail_and_no_value() {
         assert_eq!(revealed[0]["fields"], json!(["access_token", "x"]));
         let meta = json!(["accessToken", "appSecret", "phoneNumberId", "wabaId"]);
         assert_eq!(revealed[1]["fields"], meta);
-        let path = "/api/audit?tenant=nobody";
-        let nobody = entries(&replica, path, 1).await;
-        assert_eq!(short(&nobody[0]), "anonymous credentials.reveal nobody genesys not_found");
+        let nobody = entries(&replica, "/api/audit?tenant=nobody", 2).await;
+        let mut nobody: Vec<String> = nobody.iter().map(short).collect();
+        nobody.sort();
+        assert_eq!(
+            nobody,
+            [
+                "anonymous credentials.reveal nobody genesys not_found",
+                "anonymous tenant.update nobody - not_found",
+            ]
+        );
         let trail = replica.get("/api/audit?limit=200").await.expecting(200);
         assert_eq!(trail.header("cache-control"), Some("no-store"));
         assert!(!trail.text().contains(MARKER));
