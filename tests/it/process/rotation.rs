@@ -13,13 +13,13 @@ use crate::harness::keyring::{Row, in_postgres};
 use crate::harness::rotation::{Plan, copy_of, run};
 use crate::harness::{Database, Postgres, Replica, Scratch, eventually, run_cli, spawn_cli_in};
 
-const DEADLINE: Duration = Duration::from_mins(1);
+pub(super) const DEADLINE: Duration = Duration::from_mins(1);
 
-fn document(file: &Path) -> Value {
+pub(super) fn document(file: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
 }
 
-async fn keys_held(replica: &Replica, wanted: f64) {
+pub(super) async fn keys_held(replica: &Replica, wanted: f64) {
     eventually(DEADLINE, "a replica has read its keyring again", async || {
         let held = replica.metrics().await.value("tenant_keyring_keys", &[]);
         if (held - wanted).abs() < 0.1 { Ok(()) } else { Err(held) }
@@ -27,15 +27,15 @@ async fn keys_held(replica: &Replica, wanted: f64) {
     .await;
 }
 
-struct Own {
-    database: Database,
-    folder: Scratch,
-    file: String,
+pub(super) struct Own {
+    pub database: Database,
+    pub folder: Scratch,
+    pub file: String,
 }
 
 impl Own {
     /// A database, and a keyring that is no other test's.
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let folder = Scratch::new("rotation");
         let file = folder.join("keyring.json");
         Keyring::generate(&file).unwrap();
@@ -48,11 +48,11 @@ impl Own {
         Self { database, folder, file: file.to_str().unwrap().to_owned() }
     }
 
-    fn environment(&self) -> [(&str, &str); 2] {
+    pub fn environment(&self) -> [(&str, &str); 2] {
         [("DATABASE_URL", &self.database.url), ("KEYRING_FILE", &self.file)]
     }
 
-    async fn replica(&self, file: &str) -> Replica {
+    pub async fn replica(&self, file: &str) -> Replica {
         Replica::builder().database(&self.database).env("KEYRING_FILE", file).start().await
     }
 }
