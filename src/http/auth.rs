@@ -10,7 +10,9 @@ use axum::http::{HeaderMap, HeaderValue};
 use super::problem::Problem;
 use super::state::Shared;
 use crate::cache::TokenEntry;
-use crate::domain::{AccessToken, CredentialType, Limits, Scope, Scopes, TenantId};
+use crate::domain::{
+    AccessToken, Action, By, CredentialType, Entry, Limits, Outcome, Scope, Scopes, TenantId,
+};
 
 /// What an operation asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +97,8 @@ impl FromRequestParts<Shared> for Caller {
     }
 }
 
-/// A caller who is not limited to certain tenants, as who creates one has to be.
+/// A caller who is not limited to certain tenants, as who creates one has to be. That somebody else tried
+/// to is entered into the audit trail.
 #[derive(Debug)]
 pub struct Unlimited;
 
@@ -104,8 +107,13 @@ impl FromRequestParts<Shared> for Unlimited {
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
-        let is_limited = caller.limits().tenants().is_some();
-        if is_limited { Err(Problem::limited_token()) } else { Ok(Self) }
+        if caller.limits().tenants().is_none() {
+            return Ok(Self);
+        }
+        let by = By::from_request_parts(parts, state).await?;
+        let entry = Entry::of(by, Action::TenantCreate).ending(Outcome::Denied);
+        state.service.trail().note(entry);
+        Err(Problem::limited_token())
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::{Acknowledged, Service, ServiceError, Wait};
 use crate::crypto::new_token;
-use crate::domain::{AccessToken, Action, By, Entry, Limits, NewToken, TokenId, TokenRecord};
+use crate::domain::{
+    AccessToken, Action, By, Entry, Limits, NewToken, Outcome, TokenId, TokenRecord,
+};
 use crate::store::{Rotated, Store, StoreError, TokenPage};
 
 /// A token that was made, with its secret, which nothing shows again.
@@ -43,6 +45,18 @@ impl Service {
         let found = self.store()?.token_record(id).await;
         let found = found.map_err(|failure| ServiceError::of("token_record", failure))?;
         Ok(found.filter(|record| record.token.limits.are_within(within)))
+    }
+
+    /// Enters that an attempt to write a token, or to make one, came to nothing. Nobody waits for that.
+    pub fn token_not_written(
+        &self,
+        by: By,
+        action: Action,
+        id: Option<&TokenId>,
+        outcome: Outcome,
+    ) {
+        let entry = Entry { token: id.cloned(), ..Entry::of(by, action) };
+        self.0.trail.note(entry.ending(outcome));
     }
 
     /// Makes a token.

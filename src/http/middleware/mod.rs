@@ -249,7 +249,8 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::domain::Scopes;
+    use crate::cache::TokenEntry;
+    use crate::domain::{IssuedToken, Scopes, Token, TokenHash};
 
     fn endpoint(access: Access, granted: Scopes) -> &'static Endpoint {
         let limit = Duration::from_secs(5);
@@ -310,6 +311,37 @@ mod tests {
         assert_eq!(problem(answer).await["code"], "timeout");
         let answer = hasty.answer(request(None), |_| ready(().into_response())).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "what is ready at once is never too late");
+    }
+
+    fn almighty() -> Arc<TokenEntry> {
+        let token = Token {
+            id: "0123456789abcdef".parse().unwrap(),
+            name: "n".to_owned(),
+            scopes: Scopes::ALL,
+            limits: Limits::NONE,
+            expires_at: None,
+            revoked_at: None,
+        };
+        Arc::new(TokenEntry::new(IssuedToken { token, hash: TokenHash([0; 32]) }))
+    }
+
+    /// Also where the database answers again by the time that the handler asks it.
+    #[test]
+    fn a_token_that_may_be_old_is_good_for_look_ups_alone() {
+        for scope in Scope::ALL {
+            let endpoint = endpoint(Access::Needs(scope), Scopes::NONE);
+            let judged =
+                |may_be_old| endpoint.judge(Authentication::Good { token: almighty(), may_be_old });
+            assert!(judged(false).is_ok(), "{scope}");
+            match judged(true) {
+                Ok(_) => assert_eq!(scope, Scope::LookupRead),
+                Err(refused) => {
+                    assert_ne!(scope, Scope::LookupRead);
+                    assert_eq!(refused.problem.status(), StatusCode::SERVICE_UNAVAILABLE);
+                    assert!(!refused.is_denied, "it may be good");
+                }
+            }
+        }
     }
 
     #[tokio::test]

@@ -19,7 +19,9 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::domain::{By, Invalid, Limits, NewToken, Scope, Scopes, TokenId, TokenRecord};
+use crate::domain::{
+    Action, By, Invalid, Limits, NewToken, Outcome, Scope, Scopes, TokenId, TokenRecord,
+};
 use crate::http::auth::Caller;
 use crate::http::extract::{Fields, JsonBody, Query, Segment, number};
 use crate::http::problem::Problem;
@@ -66,6 +68,7 @@ pub async fn create(
     let is_ones_own =
         token.scopes.are_within(caller.scopes()) && token.limits.are_within(caller.limits());
     if !is_ones_own {
+        state.service.token_not_written(by, Action::TokenCreate, None, Outcome::Denied);
         return Err(Problem::more_than_ones_own());
     }
     let Acknowledged { value, coherence } = state.service.create_token(token, by, wait).await?;
@@ -153,7 +156,7 @@ pub async fn revoke(
     by: By,
     wait: Wait,
 ) -> Result<Response, Problem> {
-    find(&state, &id, &caller).await?;
+    writable(&state, &id, &caller, (Action::TokenRevoke, &by)).await?;
     let revoked = state.service.revoke_token(id, by, wait).await?;
     let Acknowledged { value, coherence } = revoked.ok_or_else(Problem::token_not_found)?;
     Ok(reply::acknowledged(unstored(Value::Object(shown(&value))), coherence))
@@ -186,8 +189,9 @@ pub async fn rotate(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let overlap = overlap_of(body)?;
-    let found = find(&state, &id, &caller).await?;
+    let found = writable(&state, &id, &caller, (Action::TokenRotate, &by)).await?;
     if !found.token.scopes.are_within(caller.scopes()) {
+        state.service.token_not_written(by, Action::TokenRotate, Some(&id), Outcome::Denied);
         return Err(Problem::more_than_ones_own());
     }
     let rotated = state.service.rotate_token(id, overlap, by, wait).await?;
@@ -200,6 +204,23 @@ pub async fn rotate(
 async fn find(state: &Shared, id: &TokenId, caller: &Caller) -> Result<TokenRecord, Problem> {
     let found = state.service.token(id, caller.limits()).await?;
     found.ok_or_else(Problem::token_not_found)
+}
+
+/// The same, to be written. Where it is not there, that is entered into the audit trail.
+async fn writable(
+    state: &Shared,
+    id: &TokenId,
+    caller: &Caller,
+    (action, by): (Action, &By),
+) -> Result<TokenRecord, Problem> {
+    let found = state.service.token(id, caller.limits()).await?;
+    found.ok_or_else(|| {
+        // Whether one is there that is beyond the limits is not looked at.
+        let is_limited = *caller.limits() != Limits::NONE;
+        let outcome = if is_limited { Outcome::Denied } else { Outcome::NotFound };
+        state.service.token_not_written(by.clone(), action, Some(id), outcome);
+        Problem::token_not_found()
+    })
 }
 
 /// JSON that nobody keeps.

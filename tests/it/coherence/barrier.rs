@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::fleet::{
-    DEADLINE, by_phone, connected, full, insert_tenants, put_token, resolves, stands,
+    DEADLINE, by_phone, connected, full, insert_tenants, keeps_its_row, put_token, resolves, stands,
 };
 use crate::harness::replica::Builder;
 use crate::harness::{Answer, Database, Postgres, Redis, Replica, eventually, run_cli};
@@ -119,10 +119,12 @@ async fn a_frozen_replica_delays_writes_by_a_bound_and_only_for_a_while() {
         has_token(replica, "first-made-up-token").await;
     }
     frozen.freeze().await;
+    let row = keeps_its_row(&database, frozen).await;
     let began = Instant::now();
     let answer = put_token(writer, 1, "written-while-it-stood-still").await;
     assert_eq!(coherence(&answer), "fenced");
     assert!(began.elapsed() >= BOUND, "its deadline may have stood for so long");
+    row.rollback().await.unwrap();
     has_token(&replicas[2], "written-while-it-stood-still").await;
     eventually(DEADLINE, "nobody waits for it any more", async || {
         let answer = put_token(writer, 1, "written-later").await;
@@ -242,10 +244,12 @@ async fn a_write_waits_for_the_longest_bound_that_a_replica_has() {
     let slow = hasty(&database).env("STALENESS_BOUND_MS", "4000").start().await;
     has_token(&slow, "first-made-up-token").await;
     slow.freeze().await;
+    let row = keeps_its_row(&database, &slow).await;
     let began = Instant::now();
     let answer = put_token(&writer, 1, "second-made-up-token").await;
     assert_eq!(coherence(&answer), "fenced");
     assert!(began.elapsed() >= 4 * BOUND);
+    row.rollback().await.unwrap();
     slow.thaw();
     // It is remembered where its row can't be read. (Once it is ready, its row has been renewed, and
     // who took it for dead has to leave it alone.)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sqlx::Transaction;
 
 use crate::harness::keyring::insert_tokens;
 use crate::harness::{Answer, Cluster, Database, Metrics, Postgres, Redis, Replica, eventually};
@@ -85,6 +86,21 @@ pub async fn insert_tenants(database: &Database, count: usize) {
         .await;
     let tenants = (1..=count).map(|n| format!("t{n}"));
     insert_tokens(database, tenants, "first-made-up-token").await;
+}
+
+/// Nobody can take this replica out of the table before the transaction ends. (Others do, once its row has stood
+/// still for longer than it may serve. A write that has waited for it until then waits no more, which is a
+/// moment before or after the write's own bound.)
+pub async fn keeps_its_row(
+    database: &Database,
+    replica: &Replica,
+) -> Transaction<'static, sqlx::Postgres> {
+    let mut transaction = database.pool().await.begin().await.expect("a connection of the test's");
+    // It keeps nobody from renewing it.
+    let row = "SELECT 1 FROM tenant_replicas WHERE instance LIKE $1 || '/%' FOR KEY SHARE";
+    let row = sqlx::query(row).bind(&replica.process.name).execute(&mut *transaction).await;
+    assert_eq!(row.expect("the table can be read").rows_affected(), 1, "{}", replica.process.name);
+    transaction
 }
 
 /// Writes whatsapp credentials through this replica.

@@ -47,14 +47,18 @@ async fn who_did_what_is_in_the_trail_and_no_value() {
         assert!(answer.text().contains(MARKER));
         replica.get("/api/tenants/t1/credentials/meta").await.expecting(200);
         replica.get("/api/tenants/nobody/credentials/genesys").await.expecting(404);
+        replica.delete("/api/tenants/t1/credentials/genesys").await.expecting(204);
+        let undelete = "/api/tenants/t1/credentials/genesys/undelete";
+        replica.post_json(undelete, &json!({})).await.expecting(200);
         let renamed = json!({"name": MARKER});
         replica.patch_json("/api/tenants/t1", &renamed).await.expecting(200);
+        replica.patch_json("/api/tenants/nobody", &renamed).await.expecting(404);
         replica.delete("/api/tenants/t1").await.expecting(204);
         // What nobody reads the secrets of, and what comes to nothing.
         replica.get("/api/tenants/by-phone/1").await.expecting(404);
         replica.get("/api/tenants/t1/credentials?type=genesys").await.expecting(404);
 
-        let found = entries(&replica, "/api/audit?order=oldest&tenant=t1", 7).await;
+        let found = entries(&replica, "/api/audit?order=oldest&tenant=t1", 9).await;
         let found: Vec<String> = found.iter().map(short).collect();
         assert_eq!(
             found,
@@ -64,6 +68,8 @@ async fn who_did_what_is_in_the_trail_and_no_value() {
                 "anonymous credentials.set t1 genesys ok",
                 "anonymous credentials.reveal t1 whatsapp ok",
                 "anonymous credentials.reveal t1 whatsapp ok",
+                "anonymous credentials.delete t1 genesys ok",
+                "anonymous credentials.undelete t1 genesys ok",
                 "anonymous tenant.update t1 - ok",
                 "anonymous tenant.delete t1 - ok",
             ]
@@ -76,9 +82,16 @@ async fn who_did_what_is_in_the_trail_and_no_value() {
         assert_eq!(revealed[0]["fields"], json!(["access_token", "x"]));
         let meta = json!(["accessToken", "appSecret", "phoneNumberId", "wabaId"]);
         assert_eq!(revealed[1]["fields"], meta);
-        let path = "/api/audit?tenant=nobody";
-        let nobody = entries(&replica, path, 1).await;
-        assert_eq!(short(&nobody[0]), "anonymous credentials.reveal nobody genesys not_found");
+        let nobody = entries(&replica, "/api/audit?tenant=nobody", 2).await;
+        let mut nobody: Vec<String> = nobody.iter().map(short).collect();
+        nobody.sort();
+        assert_eq!(
+            nobody,
+            [
+                "anonymous credentials.reveal nobody genesys not_found",
+                "anonymous tenant.update nobody - not_found",
+            ]
+        );
         let trail = replica.get("/api/audit?limit=200").await.expecting(200);
         assert_eq!(trail.header("cache-control"), Some("no-store"));
         assert!(!trail.text().contains(MARKER));
@@ -209,8 +222,15 @@ async fn without_a_trail_nothing_is_shown_or_changed() {
     set(&replica, "t1", "whatsapp", json!({"access_token": MARKER})).await;
     let reveal = "/api/tenants/t1/credentials/whatsapp";
     replica.get(reveal).await.expecting(200);
+    set(&replica, "t1", "genesys", json!({"clientSecret": MARKER})).await;
+    replica.delete("/api/tenants/t1/credentials/genesys").await.expecting(204);
+    let token = json!({"name": "n", "scopes": ["lookup:read"]});
+    let made = replica.post_json("/api/tokens", &token).await.expecting(201).json();
+    let of_token = format!("/api/tokens/{}", made["id"].as_str().unwrap());
     let state = "SELECT (SELECT sum(hashtext(t::text)) FROM tenants t)::bigint \
                  + (SELECT sum(hashtext(c::text)) FROM tenant_credentials c)::bigint \
+                 + (SELECT sum(hashtext(h::text)) FROM tenant_credential_history h)::bigint \
+                 + (SELECT sum(hashtext(k::text)) FROM tenant_tokens k)::bigint \
                  + (SELECT count(*) FROM tenant_changes)";
     let before: i64 = database.scalar(state).await;
     database
@@ -234,6 +254,16 @@ async fn without_a_trail_nothing_is_shown_or_changed() {
         replica.patch_json("/api/tenants/t1", &json!({"name": "another"})).await,
         replica.post_json("/api/tenants", &json!({"name": "another"})).await,
         replica.delete("/api/tenants/t1").await,
+        replica.get(&format!("{reveal}/versions/1")).await,
+        replica.get(&format!("{reveal}/versions/9")).await,
+        replica.post_json(&format!("{reveal}/rollback"), &json!({"version": 1})).await,
+        replica.delete(reveal).await,
+        replica.delete(&format!("{reveal}/versions/1")).await,
+        replica.post_json(&format!("{reveal}/destroy"), &json!({})).await,
+        replica.post_json("/api/tenants/t1/credentials/genesys/undelete", &json!({})).await,
+        replica.post_json("/api/tokens", &token).await,
+        replica.post_json(&format!("{of_token}/rotate"), &json!({"overlap_seconds": 60})).await,
+        replica.delete(&of_token).await,
     ] {
         assert_problem(&answer, 503, "audit_unavailable");
         assert_eq!(answer.header("retry-after"), Some("1"));
@@ -244,7 +274,7 @@ async fn without_a_trail_nothing_is_shown_or_changed() {
     replica.get("/api/tenants/t1").await.expecting(200);
     replica.get("/api/tenants/t1/credentials?type=whatsapp").await.expecting(200);
     let failures = replica.metrics().await.value("tenant_audit_failures_total", &[]);
-    assert!(failures >= 9.0, "{failures}");
+    assert!(failures >= 19.0, "{failures}");
 
     database.execute("DROP TRIGGER never ON tenant_audit").await;
     replica.get(reveal).await.expecting(200);

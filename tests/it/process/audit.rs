@@ -75,6 +75,68 @@ async fn a_chain_of_two_replicas_holds_and_outlives_both() {
     assert!(output.stdout.contains("BROKEN       row 7 "), "{}", output.stdout);
 }
 
+/// Nothing in an old state of both tables is wrong. Who has seen a later one tells, also if nothing is to be
+/// chained, and so does who finds rows that nobody can have put where they are.
+#[tokio::test]
+async fn a_replica_tells_of_what_was_put_back_or_put_there() {
+    let database = Postgres::database().await;
+    let replica = Replica::builder().database(&database).start().await;
+    let create = async |id: &str| {
+        let tenant = json!({"id": id, "name": "x"});
+        replica.post_json("/api/tenants", &tenant).await.expecting(201);
+        all_is_chained(&database).await;
+    };
+    let told = async |what: &str| {
+        replica
+            .wait_for_log(|line| {
+                let is_it = line["message"] == "the audit trail is not chained";
+                is_it && line["error"].as_str().is_some_and(|error| error.contains(what))
+            })
+            .await
+    };
+    create("t1").await;
+    let keep = "CREATE TABLE kept AS SELECT * FROM tenant_audit; \
+                CREATE TABLE kept_chain AS SELECT * FROM tenant_audit_chain";
+    database.execute(keep).await;
+    create("t2").await;
+    // It has looked since: what is chained is told at once, and this is of a later look.
+    let unchained = async || replica.metrics().await.value("tenant_audit_unchained", &[]);
+    eventually(DEADLINE, "it knows where the chain ends", async || unchained().await < 0.5).await;
+    tamper(
+        &database,
+        "DELETE FROM tenant_audit; INSERT INTO tenant_audit SELECT * FROM kept; \
+         DELETE FROM tenant_audit_chain; INSERT INTO tenant_audit_chain SELECT * FROM kept_chain",
+    )
+    .await;
+    told("where the chain ends (row 2)").await;
+    verified(&database).await;
+    // It goes on from there: what is wrong next is another thing, and is told as well.
+    create("t3").await;
+
+    let stray = "INSERT INTO tenant_audit (actor_kind, action, outcome, number, hash) \
+                 SELECT actor_kind, action, outcome, 9, hash FROM kept";
+    database.execute(stray).await;
+    told("numbered rows outside the chain").await;
+    let output = verify(&database, &[]).await.expecting(1);
+    assert!(output.stdout.contains("BROKEN       there are 1 numbered rows"), "{}", output.stdout);
+
+    // Without its end, or with one that was moved, it does not hold.
+    database.execute("DELETE FROM tenant_audit WHERE number = 9").await;
+    create("t4").await;
+    let moved = "DELETE FROM tenant_audit WHERE number > 1; \
+                 UPDATE tenant_audit_chain SET head = 1, head_hash = (SELECT hash FROM kept)";
+    database.execute(moved).await;
+    let output = verify(&database, &[]).await.expecting(1);
+    assert!(
+        output.stdout.contains("BROKEN       where the chain ends (row 1)"),
+        "{}",
+        output.stdout
+    );
+    database.execute("DELETE FROM tenant_audit_chain").await;
+    let output = verify(&database, &[]).await.expecting(1);
+    assert!(output.stdout.contains("the row of tenant_audit_chain is gone"), "{}", output.stdout);
+}
+
 #[tokio::test]
 async fn what_cannot_be_verified_is_told_from_what_is_broken() {
     let database = Postgres::empty_database().await;

@@ -4,6 +4,7 @@ mod audit;
 mod commands;
 mod degraded;
 mod keyring;
+mod keys_in_use;
 mod memory;
 mod rights;
 mod rotation;

@@ -1,15 +1,18 @@
 //! The audit trail, in both stores.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use tenant_service::domain::{
-    Action, By, CredentialType, Credentials, Entry, Outcome, TenantPatch,
+    Action, By, CredentialType, Credentials, Entry, Limits, Outcome, TenantPatch,
 };
 use tenant_service::store::{AuditQuery, AuditRecord, Break, Order, Standing, StoreError};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::bed::{ALWAYS, Backend, Bed, by, new_tenant, tenant_id};
+use super::bed::{ALWAYS, Backend, Bed, CONNECTIONS, by, new_tenant, tenant_id};
+use super::tokens::{create, new};
 
 const WHATSAPP: CredentialType = CredentialType::Whatsapp;
 const ROWS: &str = "SELECT count(*) FROM tenant_audit";
@@ -82,11 +85,13 @@ async fn append(bed: &Bed, count: usize) {
 }
 
 /// Takes away what keeps a hand from the trail, as the owner of the tables can.
-async fn unguard(bed: &Bed) {
+pub(super) async fn unguard(bed: &Bed) {
     let sql = match &bed.backend {
         Backend::Postgres(..) => {
             "ALTER TABLE tenant_audit DISABLE TRIGGER USER; \
-             ALTER TABLE tenant_audit_chain DISABLE TRIGGER USER"
+             ALTER TABLE tenant_audit_chain DISABLE TRIGGER tenant_audit_chain_update, \
+                 DISABLE TRIGGER tenant_audit_chain_delete, \
+                 DISABLE TRIGGER tenant_audit_chain_truncate"
         }
         Backend::Sqlite(..) => {
             "DROP TRIGGER tenant_audit_update; DROP TRIGGER tenant_audit_delete; \
@@ -285,6 +290,76 @@ pub(super) async fn a_broken_chain_is_not_gone_on_with(bed: &Bed) {
     assert!(matches!(refused, Err(StoreError::Chain(Break::NoChain))), "{refused:?}");
 }
 
+/// What the chain is gone on from is the row at its end, signed as that.
+pub(super) async fn an_end_that_was_moved_is_not_gone_on_from(bed: &Bed) {
+    append(bed, 4).await;
+    chain(bed).await;
+    unguard(bed).await;
+    append(bed, 1).await;
+    bed.by_hand("CREATE TABLE kept_chain AS SELECT * FROM tenant_audit_chain").await.unwrap();
+    for (tamper, undo, found) in [
+        (
+            "UPDATE tenant_audit_chain SET head = 3, \
+             head_hash = (SELECT hash FROM tenant_audit WHERE number = 3)",
+            "DELETE FROM tenant_audit_chain; INSERT INTO tenant_audit_chain SELECT * FROM kept_chain",
+            Break::Head { number: 3 },
+        ),
+        (
+            "UPDATE tenant_audit SET hash = (SELECT head_mac FROM kept_chain) WHERE number = 4",
+            "UPDATE tenant_audit SET hash = (SELECT head_hash FROM kept_chain) WHERE number = 4",
+            Break::Changed { number: 4 },
+        ),
+    ] {
+        bed.by_hand(tamper).await.unwrap();
+        let refused = bed.store.chain().await;
+        assert!(matches!(&refused, Err(StoreError::Chain(it)) if *it == found), "{refused:?}");
+        bed.by_hand(undo).await.unwrap();
+    }
+    chain(bed).await;
+    assert_eq!(verify(bed).await, Ok(5));
+}
+
+/// Whoever puts an old state back and lets the service go on from there has two chains under one key, and
+/// an end for each. The end of one is none of the other.
+pub(super) async fn the_end_of_another_history_is_found(bed: &Bed) {
+    append(bed, 3).await;
+    chain(bed).await;
+    unguard(bed).await;
+    let keep = "CREATE TABLE kept_chain AS SELECT * FROM tenant_audit_chain";
+    bed.by_hand(keep).await.unwrap();
+    append(bed, 1).await;
+    chain(bed).await;
+    bed.by_hand(
+        "CREATE TABLE kept_end AS SELECT * FROM tenant_audit_chain; \
+         DELETE FROM tenant_audit WHERE number = 4; \
+         DELETE FROM tenant_audit_chain; INSERT INTO tenant_audit_chain SELECT * FROM kept_chain",
+    )
+    .await
+    .unwrap();
+    append(bed, 1).await;
+    chain(bed).await;
+    assert_eq!(verify(bed).await, Ok(4));
+    let other =
+        "DELETE FROM tenant_audit_chain; INSERT INTO tenant_audit_chain SELECT * FROM kept_end";
+    bed.by_hand(other).await.unwrap();
+    assert_eq!(verify(bed).await, Err(Break::Head { number: 4 }));
+    let refused = bed.store.chain().await;
+    let is_it = matches!(&refused, Err(StoreError::Chain(Break::Changed { number: 4 })));
+    assert!(is_it, "{refused:?}");
+}
+
+/// What is sealed for something else does not open as the chain's key.
+pub(super) async fn another_key_of_the_service_is_not_the_chain_s(bed: &Bed) {
+    create(bed, &new(Limits::NONE)).await;
+    chain(bed).await;
+    unguard(bed).await;
+    let columns = ["sealed", "key_id", "wrapped_key"];
+    let values = columns.map(|name| format!("{name} = (SELECT {name} FROM tenant_token_pepper)"));
+    let sql = format!("UPDATE tenant_audit_chain SET {}", values.join(", "));
+    bed.by_hand(&sql).await.unwrap();
+    assert_eq!(verify(bed).await, Err(Break::ForgedKey));
+}
+
 pub(super) async fn what_is_pruned_leaves_a_signed_beginning(bed: &Bed) {
     append(bed, 6).await;
     chain(bed).await;
@@ -371,12 +446,20 @@ pub(super) async fn concurrent_writers_leave_one_chain(bed: &Bed) {
         }
         Backend::Sqlite(..) => None,
     };
+    // As many at a time as have a connection, beside those that chain: whoever waits for one longer than
+    // two seconds is refused, and how fast the machine is, is not what is looked at.
+    let at_once = match &bed.backend {
+        Backend::Postgres(..) => CONNECTIONS as usize - 2,
+        Backend::Sqlite(..) => 4,
+    };
+    let places = Arc::new(Semaphore::new(at_once));
     let mut writers = JoinSet::new();
     for n in 0..32 {
-        let store = bed.store.clone();
+        let (store, places) = (bed.store.clone(), Arc::clone(&places));
         writers.spawn(async move {
             let id = tenant_id(&format!("t{}", n % 8));
             for _ in 0..5 {
+                let _place = places.acquire().await.unwrap();
                 let credentials = Credentials::new(WHATSAPP, json!({"access_token": "x"})).unwrap();
                 let set =
                     store.set_credentials(&id, WHATSAPP, &credentials, None, &ALWAYS, &by()).await;

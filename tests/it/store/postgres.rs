@@ -66,6 +66,21 @@ async fn a_session_that_replays_is_logged_and_leaves_no_secret() {
     assert_eq!(bed.number("SELECT count(*) FROM tenant_credentials").await, 0);
 }
 
+/// Whichever table they are on, and whatever is added to them.
+#[tokio::test]
+async fn every_trigger_fires_always_and_finds_our_tables() {
+    let bed = Bed::postgres().await;
+    let triggers = "FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+         WHERE NOT t.tgisinternal AND c.relnamespace = 'public'::regnamespace";
+    assert!(bed.number(&format!("SELECT count(*) {triggers}")).await > 10);
+    let sometimes = format!("SELECT t.tgname::text {triggers} AND t.tgenabled <> 'A'");
+    assert_eq!(bed.texts(&sometimes).await, Vec::<String>::new());
+    let anywhere = "SELECT p.proname::text FROM pg_proc p
+         WHERE p.pronamespace = 'public'::regnamespace AND p.prorettype = 'trigger'::regtype
+             AND NOT coalesce('search_path=public, pg_temp' = ANY (p.proconfig), false)";
+    assert_eq!(bed.texts(anywhere).await, Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn a_writer_may_have_any_search_path() {
     let bed = Bed::postgres().await;

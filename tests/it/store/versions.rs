@@ -400,6 +400,9 @@ pub(super) async fn what_was_deleted_long_ago_is_destroyed(bed: &Bed) {
     age(31).await;
     assert_eq!(bed.store.destroy_deleted(30 * DAY).await.unwrap(), Some(1));
     is_none(undelete(bed).await, NoVersion::Destroyed);
+    let entries = "SELECT actor_kind || ' ' || outcome || ' ' || times FROM tenant_audit
+         WHERE action = 'credentials.destroy' ORDER BY seq";
+    assert_eq!(bed.texts(entries).await, ["system ok 5", "system ok 1"]);
 }
 
 pub(super) async fn versions_are_listed_in_pages(bed: &Bed) {

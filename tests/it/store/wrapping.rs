@@ -6,6 +6,7 @@ use tenant_service::domain::CredentialType::{Genesys, Whatsapp};
 use tenant_service::domain::{AccessToken, Limits};
 use tenant_service::store::{KeyUse, StoreError, WrapPlace};
 
+use super::audit::unguard;
 use super::bed::{Bed, tenant_id};
 use super::tokens::{create, new};
 
@@ -105,23 +106,26 @@ pub(super) async fn a_pepper_that_does_not_open_is_left_as_it_is(bed: &Bed) {
 
 pub(super) async fn a_retired_key_is_refused_whoever_writes(bed: &Bed) {
     let (bed, old, _) = rotated(bed).await;
+    bed.store.chain().await.unwrap();
     assert_eq!(pass(&bed).await.0, ROWS);
     let keys = [old.clone()];
     bed.store.retire_keys(&keys).await.unwrap();
     bed.store.retire_keys(&keys).await.unwrap();
     let put_back = format!("UPDATE tenant_credentials SET key_id = '{old}' WHERE tenant_id = 'a'");
-    bed.by_hand("CREATE TABLE kept AS SELECT * FROM tenant_token_pepper").await.unwrap();
-    bed.by_hand(&format!("UPDATE kept SET key_id = '{old}'")).await.unwrap();
-    let peppers =
-        "DELETE FROM tenant_token_pepper; INSERT INTO tenant_token_pepper SELECT * FROM kept";
-    for refused in [
-        put_back.as_str(),
-        &format!("UPDATE tenant_token_pepper SET key_id = '{old}'"),
-        // In one transaction, that fails as a whole.
-        &format!("BEGIN; {peppers}; COMMIT"),
-    ] {
-        let why = bed.by_hand(refused).await.unwrap_err().to_string();
-        assert!(why.contains("taken out of the keyring"), "{refused}: {why}");
+    unguard(&bed).await;
+    for table in ["tenant_credentials", "tenant_token_pepper", "tenant_audit_chain"] {
+        let kept = format!("CREATE TABLE kept AS SELECT * FROM {table}");
+        bed.by_hand(&format!("{kept}; UPDATE kept SET key_id = '{old}'")).await.unwrap();
+        let anew = format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept");
+        for refused in [
+            format!("UPDATE {table} SET key_id = '{old}'"),
+            // In one transaction, that fails as a whole.
+            format!("BEGIN; {anew}; COMMIT"),
+        ] {
+            let why = bed.by_hand(&refused).await.unwrap_err().to_string();
+            assert!(why.contains("taken out of the keyring"), "{refused}: {why}");
+        }
+        bed.by_hand("DROP TABLE kept").await.unwrap();
     }
     assert!(bed.store.pepper().await.unwrap().is_some());
     bed.set("a", Genesys, json!({"clientSecret": "of-a-3"})).await;

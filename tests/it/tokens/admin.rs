@@ -129,6 +129,18 @@ async fn a_token_lives_on_postgres() {
     life_of_a_token(&replica, &admin_of(&database).await).await;
 }
 
+/// What was noted is written when the process ends, however soon that is.
+#[tokio::test]
+async fn a_use_right_before_the_end_is_written() {
+    let database = Postgres::database().await;
+    let replica = closed().database(&database).start().await;
+    let admin = admin_of(&database).await;
+    with(replica.get(BY_PHONE), &admin).await.expecting(404);
+    assert_eq!(replica.terminate().await, 0);
+    let used = "SELECT count(*) FROM tenant_tokens WHERE last_used_at IS NOT NULL";
+    assert_eq!(database.scalar::<i64>(used).await, 1);
+}
+
 /// What anybody may do without a token is what they can hand out, and no more.
 #[tokio::test]
 async fn who_has_no_token_hands_out_what_the_operator_grants() {

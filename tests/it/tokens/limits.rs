@@ -3,16 +3,26 @@
 use serde_json::{Value, json};
 
 use super::{Embedded, limited, mint, seen, tenant, with};
-use crate::harness::Replica;
+use crate::coherence::fleet::DEADLINE;
+use crate::harness::{Replica, eventually};
 
-const SCOPES: [&str; 6] = [
+const SCOPES: [&str; 8] = [
     "lookup:read",
     "tenants:read",
     "tenants:write",
     "credentials:read",
     "credentials:reveal",
     "credentials:write",
+    "credentials:destroy",
+    "audit:read",
 ];
+
+fn link_of(id: &str) -> Value {
+    json!({
+        "clientId": "mine", "clientSecret": "made up", "region": "euc1",
+        "integrationId": format!("i-{id}"),
+    })
+}
 
 /// All that a bearer sees of tenants, whatever they ask.
 async fn everything(replica: &Replica, token: &str) -> String {
@@ -89,6 +99,45 @@ async fn a_token_of_one_type_sees_no_other() {
         assert_eq!(of("red").await.0, 404, "{path}");
         assert_eq!(of("red").await, of("absent").await, "{path}");
     }
+    // Nor what they were, nor a way to change them.
+    for (method, path, body) in [
+        ("GET", "credentials/genesys/versions", Value::Null),
+        ("GET", "credentials/genesys/versions/1", Value::Null),
+        ("PUT", "genesys/credentials", link_of("red")),
+        ("POST", "credentials/genesys/rollback", json!({"version": 1})),
+        ("DELETE", "credentials/genesys", Value::Null),
+        ("POST", "credentials/genesys/undelete", Value::Null),
+        ("POST", "credentials/genesys/destroy", Value::Null),
+        ("DELETE", "credentials/genesys/versions/1", Value::Null),
+    ] {
+        let of = async |id: &str| {
+            let path = format!("/api/tenants/{id}/{path}");
+            let call = replica.request(method.parse().unwrap(), &path);
+            let call = if body.is_null() { call } else { call.json(&body) };
+            seen(&with(call, &token).await)
+        };
+        assert_eq!(of("red").await.0, 404, "{method} {path}");
+        assert_eq!(of("red").await, of("absent").await, "{method} {path}");
+    }
+    let versions = with(replica.get("/api/tenants/red/credentials/genesys/versions"), admin).await;
+    let versions = versions.expecting(200).json()["versions"].clone();
+    assert_eq!((&versions[0]["version"], &versions[1]), (&json!(1), &Value::Null), "{versions}");
+
+    // Nor who has done it.
+    let kinds = async |token: &str| {
+        let trail = with(replica.get("/api/audit?tenant=red"), token).await.expecting(200).json();
+        let entries = trail["entries"].as_array().unwrap().iter();
+        entries.map(|entry| entry["type"].as_str().unwrap_or("-").to_owned()).collect::<Vec<_>>()
+    };
+    eventually(DEADLINE, "both types are in the trail", async || {
+        let all = kinds(admin).await;
+        ["whatsapp", "genesys"].iter().all(|kind| all.iter().any(|it| it == kind))
+    })
+    .await;
+    let shown = kinds(&token).await;
+    assert!(shown.iter().any(|kind| kind == "whatsapp"), "{shown:?}");
+    assert!(shown.iter().all(|kind| kind != "genesys"), "{shown:?}");
+
     let set = |kind: &str| json!({"type": kind, "credentials": {"clientId": "mine"}});
     let path = "/api/tenants/red/credentials";
     with(replica.put_json(path, &set("genesys")), &token).await.expecting(404);

@@ -11,17 +11,19 @@ use tenant_service::http::router::operations;
 
 use super::{Embedded, admin_of, closed, id_of, limited, mint, seen, tenant, with};
 use crate::coherence::fleet::DEADLINE;
+use crate::harness::http::Call;
 use crate::harness::{Answer, Postgres, Replica, eventually};
 
 /// What a request is about.
-struct Subject {
-    tenant: String,
+#[derive(Clone)]
+pub(super) struct Subject {
+    pub tenant: String,
     phone: String,
-    token: String,
+    pub token: String,
 }
 
 /// What comes of a request about somebody else's, with a token that is limited to others.
-enum Foreign {
+pub(super) enum Foreign {
     /// It looks absent, in all that is answered.
     Absent(u16),
     /// It is refused: the operation is for those who are not limited.
@@ -38,18 +40,18 @@ use Scope::{
     LookupRead, TenantsRead, TenantsWrite, TokensAdmin,
 };
 
-struct Expectation {
-    scope: Scope,
+pub(super) struct Expectation {
+    pub scope: Scope,
     path: fn(&Subject) -> String,
     body: fn(&Subject) -> Option<Value>,
     /// With the scope, about one's own.
-    own: u16,
-    foreign: Foreign,
+    pub own: u16,
+    pub foreign: Foreign,
 }
 
 /// Each operation that needs a scope.
 #[expect(clippy::too_many_lines, reason = "a table: a row for each operation")]
-fn table() -> BTreeMap<&'static str, Expectation> {
+pub(super) fn table() -> BTreeMap<&'static str, Expectation> {
     const NONE: fn(&Subject) -> Option<Value> = |_| None;
     let set = |_: &Subject| {
         Some(json!({"type": "whatsapp", "credentials": {"access_token": "another-made-up-token"}}))
@@ -184,18 +186,27 @@ fn every_operation_has_an_expectation() {
     assert!(table.is_empty(), "expected of no operation: {:?}", table.keys());
 }
 
-struct Site<'s> {
-    replica: &'s Replica,
-    admin: &'s str,
+pub(super) struct Site<'s> {
+    pub replica: &'s Replica,
+    pub admin: &'s str,
 }
 
 impl Site<'_> {
     /// A tenant of its own, and a token that is limited to it.
-    async fn subject(&self, id: &str, phone: usize) -> Subject {
+    pub async fn subject(&self, id: &str, phone: usize) -> Subject {
         let phone = format!("1000{phone}");
         tenant(self.replica, self.admin, id, &phone).await;
         let token = limited(self.replica, self.admin, &["tokens:admin"], &[id]).await;
         Subject { tenant: id.to_owned(), phone, token: id_of(&token).to_owned() }
+    }
+
+    pub fn call(&self, name: &str, expected: &Expectation, of: &Subject) -> Call {
+        let (method, _) = name.split_once(' ').unwrap();
+        let call = self.replica.request(method.parse::<Method>().unwrap(), &(expected.path)(of));
+        match (expected.body)(of) {
+            Some(body) => call.json(&body),
+            None => call,
+        }
     }
 
     async fn ask(
@@ -205,12 +216,7 @@ impl Site<'_> {
         of: &Subject,
         token: Option<&str>,
     ) -> Answer {
-        let (method, _) = name.split_once(' ').unwrap();
-        let call = self.replica.request(method.parse::<Method>().unwrap(), &(expected.path)(of));
-        let call = match (expected.body)(of) {
-            Some(body) => call.json(&body),
-            None => call,
-        };
+        let call = self.call(name, expected, of);
         match token {
             Some(token) => with(call, token).await,
             None => call.await,

@@ -7,6 +7,7 @@ mod matrix;
 mod outage;
 mod refusals;
 mod revocation;
+mod trail;
 
 use serde_json::{Value, json};
 

@@ -88,6 +88,30 @@ async fn whatever_is_wrong_with_a_token_the_answer_is_one() {
     nothing_of_a_secret(replica, &[&good, &revoked, &brief, admin]);
 }
 
+/// Whoever presents a wrong secret has not used the token.
+#[tokio::test]
+async fn a_wrong_secret_is_no_use_of_a_token() {
+    let Embedded { replica, admin, .. } = &Embedded::start().await;
+    let body = json!({"name": "n", "scopes": ["lookup:read"]});
+    let (attacked, used) =
+        (mint(replica, admin, body.clone()).await, mint(replica, admin, body).await);
+    // In memory, and by the way that asks the database.
+    for _ in 0..2 {
+        with(replica.get(BY_PHONE), &forged(&attacked, 40)).await.expecting(401);
+    }
+    with(replica.get(BY_PHONE), &used).await.expecting(200);
+    let last_use = async |token: &str| {
+        let path = format!("/api/tokens/{}", id_of(token));
+        with(replica.get(&path), admin).await.expecting(200).json()["last_used_at"].clone()
+    };
+    // They are written together.
+    eventually(DEADLINE, "a use of the other one is noted", async || {
+        last_use(&used).await.is_string()
+    })
+    .await;
+    assert_eq!(last_use(&attacked).await, Value::Null);
+}
+
 /// The secrets of these tokens are in no log.
 fn nothing_of_a_secret(replica: &Replica, tokens: &[&str]) {
     let log = replica.process.stdout.text() + &replica.process.stderr.text();

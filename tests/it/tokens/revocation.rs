@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tenant_service::crypto::new_token;
 
 use super::{admin_of, closed, id_of, mint, with};
-use crate::coherence::fleet::{DEADLINE, by_phone, connected, full, insert_tenants};
+use crate::coherence::fleet::{DEADLINE, by_phone, connected, full, insert_tenants, keeps_its_row};
 use crate::harness::proxy::{Link, Proxy};
 use crate::harness::replica::Builder;
 use crate::harness::{Answer, Database, Postgres, Redis, Replica, eventually, run_cli};
@@ -114,7 +115,9 @@ async fn also_on_a_replica_that_stood_still() {
     let token = make(writer, &admin).await;
     works(frozen, &token).await;
     frozen.freeze().await;
+    let row = keeps_its_row(&database, frozen).await;
     assert_eq!(coherence(&revoke(writer, &admin, &token).await), "fenced");
+    row.rollback().await.unwrap();
     // It is asked before it goes on, and answers first of all.
     let asked: Vec<_> = [by_phone(1), full(1)]
         .into_iter()
@@ -174,6 +177,11 @@ async fn nothing_of_a_token_is_in_redis() {
     connected(&replica, "redis", true).await;
     let token = make(&replica, &admin).await;
     works(&replica, &token).await;
+    // Nor is it that there is no such token: whoever can write there could have one refused.
+    let unknown = new_token().unwrap();
+    for _ in 0..2 {
+        with(replica.get(&by_phone(1)), unknown.reveal()).await.expecting(401);
+    }
     let mut connection = redis.connection().await;
     let keys: Vec<String> =
         ::redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
