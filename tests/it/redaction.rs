@@ -44,8 +44,8 @@ const BARE: [&str; 5] =
 
 /// The names of types that derive `Debug`, and have something of `BARE` in them.
 fn showing(source: &str) -> Vec<&str> {
-    let derives = source.split("#[derive(").skip(1);
-    let found = derives.filter_map(|rest| {
+    let items = source.split("#[derive(").skip(1);
+    let found = items.filter_map(|rest| {
         let (derived, rest) = rest.split_once(")]")?;
         derived.split(", ").any(|name| name == "Debug").then_some(())?;
         let at = ["struct ", "enum "].iter().filter_map(|word| rest.find(word)).min()?;

@@ -52,9 +52,9 @@ pub(super) enum Entrance {
 
 /// Somebody who may not go in.
 pub(super) struct Refused {
-    problem: Problem,
+    pub(super) problem: Problem,
     /// Whether they lack the right to, which is entered into the trail.
-    is_denied: bool,
+    pub(super) is_denied: bool,
     /// Who they are, if a good token says so.
     bearer: Option<Caller>,
 }

@@ -251,6 +251,7 @@ mod tests {
     use super::*;
     use crate::cache::TokenEntry;
     use crate::domain::{IssuedToken, Scopes, Token, TokenHash};
+    use crate::service::Authentication;
 
     fn endpoint(access: Access, granted: Scopes) -> &'static Endpoint {
         let limit = Duration::from_secs(5);
