@@ -41,7 +41,7 @@ EOF
 USER 10001:10001
 WORKDIR /data
 
-# On 0.0.0.0 the service starts only if ANONYMOUS_SCOPES says what a caller without a token may do.
+# Callers need a token (`docker exec … tenant-service token create`), unless ANONYMOUS_SCOPES says otherwise.
 ENV HOST=0.0.0.0 \
     PORT=3007 \
     DATA_DIR=/data \

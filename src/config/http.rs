@@ -24,8 +24,8 @@ pub(super) struct Options {
     /// What a caller without a token may do: `all`, `none`, or scopes separated by commas, out of
     /// lookup:read, tenants:read, tenants:write, credentials:read (masked), credentials:reveal,
     /// credentials:write, credentials:destroy, events:read, audit:read and tokens:admin. Default: `all`
-    /// where neither a database nor another address is configured, for requests from this machine to an IP
-    /// address or localhost; `none` in every other case: then `token create` makes the first token
+    /// where no database, no other address, no proxy and no TLS is configured, for requests from this machine
+    /// to an IP address or localhost; `none` in every other case: then `token create` makes the first token
     #[arg(long, env = "ANONYMOUS_SCOPES", value_name = "SCOPES")]
     anonymous_scopes: Option<Given>,
 
@@ -100,7 +100,10 @@ impl Options {
         let host = mistakes.parsed("HOST", &self.host, HOST_ACCEPTS, address);
         let port = mistakes.number("PORT", &self.port, "a port", 0..=u16::MAX);
         let is_local = host.is_some_and(|host| host.is_loopback());
-        let open_by_default = self.anonymous_scopes.is_none() && is_embedded && is_local;
+        // Who names a proxy or has a certificate means others than those on this machine.
+        let is_for_others = self.trusted_proxies.is_some() || self.tls_cert_file.is_some();
+        let is_tried = is_embedded && is_local && !is_for_others;
+        let open_by_default = self.anonymous_scopes.is_none() && is_tried;
         let anonymous = match self.anonymous_scopes {
             Some(given) => match scopes(mistakes.text("ANONYMOUS_SCOPES", &given)?) {
                 Ok(scopes) => Some(scopes),

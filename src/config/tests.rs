@@ -187,6 +187,7 @@ fn only_the_embedded_default_on_a_loopback_address_is_open() {
         (&["--data-dir", "/elsewhere"], true),
         (&["--host", "0.0.0.0"], false),
         (&["--host", "10.0.0.1"], false),
+        (&["--trusted-proxies", "127.0.0.1"], false),
         (&["--database-url", "postgres://h/d", "--keyring-file", "/k"], false),
         (&["--database-url", "sqlite:///d"], false),
     ] {

@@ -23,7 +23,7 @@ pub(crate) mod routes;
 pub mod schema;
 pub mod server;
 pub mod state;
-pub mod stranger;
+mod stranger;
 mod tls;
 
 pub use front::Front;

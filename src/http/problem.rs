@@ -202,7 +202,7 @@ impl Problem {
     /// 403: a web page of another site sends it, and nobody would know.
     #[must_use]
     pub fn cross_site() -> Self {
-        let sentence = "A web page of another site may change nothing here without a token";
+        let sentence = "A web page of another site gets nothing here without a token";
         Self::new(StatusCode::FORBIDDEN, CROSS_SITE, sentence)
     }
 
@@ -230,7 +230,8 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMITED, sentence)
     }
 
-    /// Whether the request was refused before anybody looked at what it asks for.
+    /// Whether the request was refused for its caller's sake: nobody, a stranger, somebody who may do less, or
+    /// one who asks too often.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         const REFUSALS: [&str; 5] =

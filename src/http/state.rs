@@ -18,7 +18,7 @@ pub struct AppState {
     pub service: Service,
     /// What a caller without a token may do.
     pub anonymous: Scopes,
-    /// By which names it may be called.
+    /// From where it may be called.
     pub reach: Reach,
     /// Of how many requests may be worked on at a time.
     pub places: Option<Arc<Semaphore>>,

@@ -2,16 +2,20 @@
 //! whoever a proxy on its machine serves. A token is never sent by them unasked; an address that is
 //! trusted is.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use axum::http::header::{FORWARDED, HOST, HeaderName, ORIGIN, VIA};
 use axum::http::{HeaderMap, HeaderValue, Request};
 
 /// What browsers say of who has a page send this (Fetch Metadata, W3C).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// By these a proxy says that it is one.
-const OF_PROXIES: [HeaderName; 4] = [
+const OF_PROXIES: [HeaderName; 6] = [
     FORWARDED,
     VIA,
     HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-real-ip"),
 ];
 
@@ -25,7 +29,8 @@ pub enum Reach {
     /// For a service that is open to all on its machine because nobody said otherwise. A web page
     /// in a browser there reaches it too, by a name that its owner points at the loopback address
     /// (DNS rebinding), and so does the world, through a proxy on that machine. A page's name is
-    /// seen in each request; a proxy is known if it passes the name on, or says that it is one.
+    /// seen in each request, for its browser says it; a proxy is known if it says that it is one, or
+    /// passes on the name of a caller who does not lie about it.
     Local,
 }
 
@@ -33,7 +38,7 @@ impl Reach {
     /// Whether this request is from there.
     pub fn admits<B>(self, request: &Request<B>) -> bool {
         self == Self::Any
-            || called_by(request).is_none_or(is_local) && !came_by_a_proxy(request.headers())
+            || called_by(request).is_some_and(is_local) && !came_by_a_proxy(request.headers())
     }
 }
 
@@ -41,16 +46,15 @@ fn came_by_a_proxy(headers: &HeaderMap) -> bool {
     OF_PROXIES.iter().any(|name| headers.contains_key(name))
 }
 
-/// Whether a web page of another site has a browser send this, and it may change something. The page
-/// is shown no answer; but what has been done is done (CSRF). The browser says it itself, or names the
-/// page's origin (RFC 6454), which is then another one than was called.
+/// Whether a web page of another site has a browser send this. The page is shown no answer; but what has
+/// been done is done (CSRF), and what was shown to nobody is in the audit trail. The browser says it
+/// itself; one that does not (it talks to an address that it does not trust) names the page's origin
+/// (RFC 6454) with whatever may change something, and that is then another one than was called.
 pub fn is_cross_site<B>(request: &Request<B>) -> bool {
-    if request.method().is_safe() {
-        return false;
-    }
     let headers = request.headers();
     match headers.get(SEC_FETCH_SITE) {
         Some(site) => !matches!(site.as_bytes(), b"same-origin" | b"none"),
+        None if request.method().is_safe() => false,
         None => headers.get(ORIGIN).is_some_and(|origin| {
             let host = host_of(origin.as_bytes());
             // That of a page without one is `null`.
@@ -74,14 +78,15 @@ fn called_by<B>(request: &Request<B>) -> Option<&[u8]> {
 }
 
 fn is_local(host: &[u8]) -> bool {
-    // An IPv6 address stands in brackets, and no name has any.
-    if host.starts_with(b"[") {
-        return true;
+    // An IPv6 address stands in brackets, and no name has any. Before an @ there is a user, and no host.
+    let Ok(host) = str::from_utf8(host) else { return false };
+    if let Some(rest) = host.strip_prefix('[') {
+        let address = rest.split_once(']').map(|(address, _)| address.parse::<Ipv6Addr>());
+        return matches!(address, Some(Ok(_)));
     }
-    let name = host.split(|byte| *byte == b':').next().unwrap_or_default();
-    // No top-level domain is made of digits, so this is an IPv4 address or nothing.
-    let is_address = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
-    (!name.is_empty() && name.iter().all(is_address)) || name.eq_ignore_ascii_case(b"localhost")
+    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    let is_address = name.parse::<Ipv4Addr>().is_ok();
+    !host.contains('@') && (is_address || name.eq_ignore_ascii_case("localhost"))
 }
 
 #[cfg(test)]
@@ -100,12 +105,27 @@ mod tests {
         for local in ["localhost", "LocalHost:3007", "127.0.0.1:3007", "10.0.0.1", "[::1]:3007"] {
             assert!(admitted(local), "{local}");
         }
-        for other in ["evil.example", "127.0.0.1.evil.example:3007", "localhost.evil", "", ":80"] {
+        for other in [
+            "evil.example",
+            "127.0.0.1.evil.example:3007",
+            "localhost.evil",
+            "localhost:x@evil.example",
+            "127.0.0.1:3007@evil.example",
+            "[evil.example]",
+            "[::1",
+            "1.2.3",
+            "2130706433",
+            "",
+            ":80",
+        ] {
             assert!(!admitted(other), "{other}");
         }
         let absolute = Request::builder().uri("http://evil.example/").header(HOST, "localhost");
         assert!(!Reach::Local.admits(&absolute.body(()).unwrap()));
-        assert!(Reach::Local.admits(&Request::builder().uri("/").body(()).unwrap()));
+        let absolute = Request::builder().uri("http://localhost:x@evil.example/").body(()).unwrap();
+        assert!(!Reach::Local.admits(&absolute));
+        // HTTP/1.0 needs no host. Who has one says it.
+        assert!(!Reach::Local.admits(&Request::builder().uri("/").body(()).unwrap()));
     }
 
     #[test]
@@ -119,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_another_site_may_change_nothing() {
+    fn a_page_of_another_site_is_known() {
         let is_refused = |method: &Method, headers: &[(&str, &str)]| {
             let request = Request::builder().method(method).uri("/").header(HOST, "h:3007");
             let add = |request: axum::http::request::Builder, (name, value): &(&str, &str)| {
@@ -130,24 +150,25 @@ mod tests {
         };
         let (of, own) = (("origin", "https://evil.example"), ("origin", "http://H:3007"));
         let site = |value| ("sec-fetch-site", value);
-        for (headers, expected) in [
+        // Of what may change something, and of what may not.
+        for (headers, unsafe_one, safe_one) in [
             // No browser.
-            (&[][..], false),
-            (&[own], false),
-            (&[of], true),
-            (&[("origin", "null")], true),
-            (&[("origin", "http://h")], true),
-            (&[site("cross-site")], true),
-            (&[site("same-site"), own], true),
-            (&[site("none")], false),
+            (&[][..], false, false),
+            (&[own], false, false),
+            (&[of], true, false),
+            (&[("origin", "null")], true, false),
+            (&[("origin", "http://h")], true, false),
+            (&[site("cross-site")], true, true),
+            (&[site("same-site"), own], true, true),
+            (&[site("none")], false, false),
             // Behind a proxy that changes the host: the browser knows better.
-            (&[site("same-origin"), of], false),
+            (&[site("same-origin"), of], false, false),
         ] {
             for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
-                assert_eq!(is_refused(&method, headers), expected, "{method} {headers:?}");
+                assert_eq!(is_refused(&method, headers), unsafe_one, "{method} {headers:?}");
             }
-            for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
-                assert!(!is_refused(&method, headers), "{method} {headers:?}");
+            for method in [Method::GET, Method::HEAD] {
+                assert_eq!(is_refused(&method, headers), safe_one, "{method} {headers:?}");
             }
         }
     }

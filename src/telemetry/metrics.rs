@@ -52,8 +52,8 @@ pub const CREDENTIALS_EXPIRING: &str = "tenant_credentials_expiring";
 pub const KEYRING_RELOAD_FAILURES: &str = "tenant_keyring_reload_failures_total";
 /// Whether callers without a token may do what a `scope` stands for (1), or not (0).
 pub const ANONYMOUS_SCOPE: &str = "tenant_anonymous_scope";
-/// Requests that were refused before they could do anything, by the problem's `code`: no token, a bad one or
-/// one that is good for less, a stranger, one request too many.
+/// Requests that were refused for their caller's sake, by the problem's `code`: no token, a bad one or one that
+/// is good for less, a stranger, one request too many.
 pub const REQUESTS_REFUSED: &str = "tenant_requests_refused_total";
 /// What was entered into the audit trail, by `outcome`; what was counted together as often as it was
 /// done.
@@ -105,7 +105,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!(KEYRING_KEYS, "Keys that the keyring has.");
     describe_counter!(KEYRING_RELOAD_FAILURES, "Times that the keyring could not be read again.");
     describe_gauge!(ANONYMOUS_SCOPE, "Whether callers without a token may do this.");
-    describe_counter!(REQUESTS_REFUSED, "Requests refused before they could do anything.");
+    describe_counter!(REQUESTS_REFUSED, "Requests refused for their caller's sake.");
     describe_counter!(AUDIT_ENTRIES, "What was entered into the audit trail.");
     describe_counter!(AUDIT_FAILURES, "Failures to write or to chain the audit trail.");
     describe_gauge!(AUDIT_UNCHAINED, "Rows of the audit trail that are not chained yet.");

@@ -47,7 +47,7 @@ fn showing(source: &str) -> Vec<&str> {
     let items = source.split("#[derive(").skip(1);
     let found = items.filter_map(|rest| {
         let (derived, rest) = rest.split_once(")]")?;
-        derived.split(", ").any(|name| name == "Debug").then_some(())?;
+        derived.split([',', ' ', '\n']).any(|name| name == "Debug").then_some(())?;
         let at = ["struct ", "enum "].iter().filter_map(|word| rest.find(word)).min()?;
         let item = &rest[at..];
         // A tuple or a unit ends at its semicolon, before any other item.

@@ -87,7 +87,7 @@ impl Endpoint {
         let token = match (presented, &self.refusal) {
             (Presented::Nothing, Some(problem)) => return denied(problem.clone()),
             _ if !self.door.reach.admits(request) => return unfit(Problem::misdirected()),
-            (Presented::Nothing, None) if is_cross_site(request) => {
+            (Presented::Nothing, None) if self.access != Access::Open && is_cross_site(request) => {
                 return unfit(Problem::cross_site());
             }
             (Presented::Nothing, None) => return Entrance::In(None),

@@ -39,10 +39,10 @@ pub fn answered<B>(
             )
         };
     }
-    let is_one_too_many = problem.is_some_and(Problem::is_one_too_many);
-    if response.status().is_server_error() && !is_one_too_many {
+    let is_refused = problem.is_some_and(Problem::is_refusal);
+    if response.status().is_server_error() && !is_refused {
         line!(error);
-    } else if is_write(method) && !is_one_too_many {
+    } else if is_write(method) && !is_refused {
         line!(info);
     } else {
         line!(debug);

@@ -28,7 +28,7 @@ use self::door::{Entrance, Refused};
 use self::meters::Meters;
 use super::auth::{Access, Caller, Presented};
 use super::problem::Problem;
-use super::stranger::Reach;
+use super::stranger::{Reach, is_cross_site};
 use crate::domain::{AccessToken, Limits, Scope};
 use crate::service::Service;
 use crate::telemetry::metrics::{REQUESTS_REFUSED, counter_of};
@@ -63,7 +63,7 @@ impl Endpoint {
         limit: Duration,
     ) -> &'static Self {
         let refusal = door.anonymous.authorize(access).err();
-        // What is open to everyone may be called by any name; and a replica that has much to do is to
+        // What is open to everyone may be called from anywhere; and a replica that has much to do is to
         // say so when it is probed, not to look as if it were dead.
         let (door, room) = if access == Access::Open {
             (Door { reach: Reach::Any, ..door }, Room::default())
@@ -131,7 +131,7 @@ impl Endpoint {
         }
         let began = Instant::now();
         let caller = match Presented::by(request.headers()) {
-            Presented::Nothing if self.refusal.is_none() => None,
+            Presented::Nothing if self.refusal.is_none() && !is_cross_site(request) => None,
             Presented::Nothing | Presented::Unreadable => return None,
             Presented::Token(token) => {
                 let recognised = self.door.tokens.as_ref()?.authenticate_cached(&token)?;

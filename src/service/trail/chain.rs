@@ -37,7 +37,8 @@ struct Memory {
     head: Option<Position>,
     told: Option<(Instant, i64)>,
     pruned: Option<Instant>,
-    is_failing: bool,
+    /// What was told of a failure that lasts.
+    told_failure: Option<String>,
 }
 
 impl ChainTask {
@@ -50,17 +51,18 @@ impl ChainTask {
         while stop.run_until_cancelled(tick.tick()).await.is_some() {
             let Some(done) = stop.run_until_cancelled(self.look(&mut memory)).await else { break };
             match done {
-                Ok(()) => memory.is_failing = false,
+                Ok(()) => memory.told_failure = None,
                 Err(error) => {
                     failures.increment(1);
-                    // Once an outage, not once a look.
-                    if !std::mem::replace(&mut memory.is_failing, true) {
-                        let error = logging::chain(&error);
+                    let error = logging::chain(&error);
+                    // Once a failure, not once a look.
+                    if memory.told_failure.as_ref() != Some(&error) {
                         tracing::error!(
                             target: logging::AUDIT,
                             error,
                             "the audit trail is not chained"
                         );
+                        memory.told_failure = Some(error);
                     }
                 }
             }

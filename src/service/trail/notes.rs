@@ -11,7 +11,7 @@ use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::domain::{Actor, By, Entry, Outcome};
+use crate::domain::{Actor, By, Entry, FieldNames, Outcome};
 
 /// How long what is alike is counted together.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -59,7 +59,9 @@ impl Notes {
         if self.notes.len() >= MOST && !self.notes.contains_key(&key) {
             (key.0, key.1) = (Actor::Several, None);
             let by = By { actor: Actor::Several, address: None, request_id: None };
-            entry = Entry { by, tenant: None, kind: None, ..entry };
+            // Of several, nothing else is the same.
+            let Entry { action, outcome, times, .. } = entry;
+            entry = Entry { times, ..Entry::of(by, action).ending(outcome) };
         }
         match self.notes.entry(key) {
             Occupied(note) => {
@@ -98,6 +100,11 @@ impl Note {
             let entry = &mut self.entry;
             entry.tenant.take_if(|tenant| other.tenant.as_ref() != Some(tenant));
             entry.kind.take_if(|kind| other.kind != Some(*kind));
+            entry.version.take_if(|version| other.version != Some(*version));
+            entry.token.take_if(|token| other.token.as_ref() != Some(token));
+            if entry.fields != other.fields {
+                entry.fields = FieldNames::default();
+            }
         }
         self.entry.times = times;
     }
@@ -196,5 +203,25 @@ mod tests {
         notes.add(to("b"));
         let due = notes.take_due(begin, true);
         assert_eq!((due[0].times, &due[0].tenant), (2, &None));
+
+        let of = |token: &str, version, field| Entry {
+            token: token.parse().ok(),
+            version: Some(version),
+            fields: FieldNames::of([field]),
+            ..denied("1.2.3.4")
+        };
+        let mut notes = Notes::begin(begin);
+        let first = of("0123456789abcdef", 1, "name");
+        for _ in 0..2 {
+            notes.add(first.clone());
+        }
+        let due = notes.take_due(begin, true).remove(0);
+        let same = (due.times, &due.token, due.version, &due.fields);
+        assert_eq!(same, (2, &first.token, Some(1), &first.fields));
+        notes.add(first);
+        notes.add(of("fedcba9876543210", 2, "scopes"));
+        let due = notes.take_due(begin, true).remove(0);
+        let none = FieldNames::default();
+        assert_eq!((due.times, due.token, due.version, due.fields), (2, None, None, none));
     }
 }

@@ -96,12 +96,23 @@ async fn a_page_of_another_site_changes_nothing() {
         {
             assert_problem(&call.header(name, value).await, 403, "cross_site_request");
         }
-        // Its answer is for nobody to read but the page of the same origin.
-        replica.get(path).header(name, value).await.expecting(200);
+        // A browser that says no more asks in vain; one that does is not answered.
+        let (revealed, found) = (replica.get(path), replica.get("/tenants/by-phone/123456789"));
+        for call in [revealed, found] {
+            let answer = call.header(name, value).await;
+            if name == "origin" {
+                answer.expecting(200);
+            } else {
+                assert_problem(&answer, 403, "cross_site_request");
+            }
+        }
+        // What is open to all, and what is nowhere, is not asked for its scope.
+        replica.get("/livez").header(name, value).await.expecting(200);
+        replica.post_json("/nowhere", &json!({})).header(name, value).await.expecting(404);
     }
     let refused = "tenant_requests_refused_total";
     let count = replica.metrics().await.value(refused, &[("code", "cross_site_request")]);
-    assert!((count - 4.0).abs() < 0.1, "{count}");
+    assert!((count - 6.0).abs() < 0.1, "{count}");
     let own = replica.url("").trim_end_matches('/').to_owned();
     replica.delete(path).header("origin", &own).await.expecting(204);
     // What is sent with a token was meant.

@@ -112,6 +112,7 @@ async fn a_replica_tells_of_what_was_put_back_or_put_there() {
     verified(&database).await;
     // It goes on from there: what is wrong next is another thing, and is told as well.
     create("t3").await;
+    eventually(DEADLINE, "it has chained that", async || unchained().await < 0.5).await;
 
     let stray = "INSERT INTO tenant_audit (actor_kind, action, outcome, number, hash) \
                  SELECT actor_kind, action, outcome, 9, hash FROM kept";

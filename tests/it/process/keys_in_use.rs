@@ -116,7 +116,7 @@ async fn a_rotation_does_not_wait_for_a_locked_row() {
     let old = Keyring::load(Path::new(&own.file)).unwrap().primary();
     let left = format!("SELECT count(*) FROM tenant_credentials WHERE key_id = '{old}'");
     let left = async || own.database.scalar::<i64>(&left).await;
-    let rotate = ["keys", "rotate", "--rows-per-second", "10"];
+    let rotate = ["keys", "rotate", "--rows-per-second", "5"];
     let process = spawn_cli_in(&own.folder, &rotate, &own.environment());
     // Not before: whatever is under way then is waited for.
     eventually(DEADLINE, "rows are wrapped anew", async || left().await < 40).await;

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tenant_service::crypto::{Keyring, KeyringEditor};
@@ -223,7 +223,9 @@ async fn writes_go_on_while_rows_are_rewrapped() {
     let process = spawn_cli_in(&own.folder, &rotate, &own.environment());
     let mut last = [3; TENANTS];
     let mut others = 0;
+    let began = Instant::now();
     while process.exit_status().is_none() {
+        assert!(began.elapsed() < DEADLINE, "it does not end: {}", process.stderr.text());
         let (n, replica) = (fastrand::usize(1..=TENANTS), &replicas[fastrand::usize(..2)]);
         last[n - 1] += 1;
         put_token(replica, n, &format!("made-up-{n}-{}", last[n - 1])).await;
