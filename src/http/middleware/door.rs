@@ -7,8 +7,7 @@ use axum::http::{self, Extensions};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Endpoint, RequestId};
-use crate::domain::Scope;
-use crate::domain::{AccessToken, Action, Entry, Outcome};
+use crate::domain::{AccessToken, Action, Entry, Outcome, Scope};
 use crate::http::auth::{Access, Caller, Presented};
 use crate::http::extract::sent_by;
 use crate::http::problem::Problem;

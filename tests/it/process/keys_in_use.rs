@@ -107,9 +107,7 @@ async fn a_key_is_not_retired_while_a_replica_seals_by_it() {
 #[tokio::test]
 async fn a_rotation_does_not_wait_for_a_locked_row() {
     const TENANTS: usize = 40;
-    let own = Own::new().await;
-    let more = format!("SELECT 't' || n, 'T' FROM generate_series(4, {TENANTS}) n");
-    own.database.execute(&format!("INSERT INTO tenants (id, name) {more}")).await;
+    let own = Own::with_tenants(TENANTS).await;
     let replica = own.replica(&own.file).await;
     for n in 1..=TENANTS {
         put_token(&replica, n, "made-up-token").await;

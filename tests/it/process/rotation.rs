@@ -34,17 +34,18 @@ pub(super) struct Own {
 }
 
 impl Own {
-    /// A database, and a keyring that is no other test's.
+    /// A database with three tenants, and a keyring that is no other test's.
     pub async fn new() -> Self {
+        Self::with_tenants(3).await
+    }
+
+    pub async fn with_tenants(count: usize) -> Self {
         let folder = Scratch::new("rotation");
         let file = folder.join("keyring.json");
         Keyring::generate(&file).unwrap();
         let database = Postgres::database().await;
-        database
-            .execute(
-                "INSERT INTO tenants (id, name) SELECT 't' || n, 'T' FROM generate_series(1, 3) n",
-            )
-            .await;
+        let tenants = format!("SELECT 't' || n, 'T' FROM generate_series(1, {count}) n");
+        database.execute(&format!("INSERT INTO tenants (id, name) {tenants}")).await;
         Self { database, folder, file: file.to_str().unwrap().to_owned() }
     }
 
@@ -209,9 +210,7 @@ async fn a_key_is_retired_when_nothing_needs_it_and_not_before() {
 #[tokio::test]
 async fn writes_go_on_while_rows_are_rewrapped() {
     const TENANTS: usize = 40;
-    let own = Own::new().await;
-    let more = format!("SELECT 't' || n, 'T' FROM generate_series(4, {TENANTS}) n");
-    own.database.execute(&format!("INSERT INTO tenants (id, name) {more}")).await;
+    let own = Own::with_tenants(TENANTS).await;
     let replicas = [own.replica(&own.file).await, own.replica(&own.file).await];
     for n in 1..=TENANTS {
         for version in 1..=3 {

@@ -17,7 +17,7 @@ use crate::harness::{Postgres, Replica, eventually};
 /// Of one's own, and of another's with a token that is limited to one's own.
 type Entered = (&'static [&'static str], &'static [&'static str]);
 
-/// Of whom an entry is, beside whoever did it.
+/// Of what is only read, and shows no secret.
 const NOTHING: Entered = (&[], &[]);
 
 fn entered(name: &str) -> Entered {
