@@ -234,15 +234,16 @@ impl Problem {
     /// one who asks too often.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        const REFUSALS: [&str; 5] =
-            [UNAUTHORIZED, INVALID_TOKEN, INSUFFICIENT_SCOPE, CROSS_SITE, MISDIRECTED];
-        REFUSALS.contains(&self.code) || self.is_one_too_many()
-    }
-
-    /// Whether the request was refused because there are too many.
-    #[must_use]
-    pub fn is_one_too_many(&self) -> bool {
-        [OVERLOADED, RATE_LIMITED].contains(&self.code)
+        const REFUSALS: [&str; 7] = [
+            UNAUTHORIZED,
+            INVALID_TOKEN,
+            INSUFFICIENT_SCOPE,
+            CROSS_SITE,
+            MISDIRECTED,
+            OVERLOADED,
+            RATE_LIMITED,
+        ];
+        REFUSALS.contains(&self.code)
     }
 
     /// 500: a defect of ours, of which callers learn nothing.

@@ -24,7 +24,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Nobody in front of us may undo the promise that no old value is served as current.
 const REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// Room for what is set here and what is added later: id, length and date.
+/// Room for what is set here and what is added later: id, `nosniff`, length and date.
 const HEADERS: usize = 8;
 
 /// What `Cache-Status` says of an answer's source.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Service, ServiceError, Wait};
+use super::{Service, ServiceError, Wait, panicked};
 use crate::domain::{CredentialType, TenantId};
 use crate::store::{Announced, Expiring, StoreResult};
 use crate::telemetry::logging::chain;
@@ -99,8 +99,7 @@ impl Service {
         });
         match task.await {
             Ok(announced) => announced.map_err(|failure| ServiceError::of("announce", failure)),
-            // Where, the panic's own line says.
-            Err(_) => Err(ServiceError::Internal("announce: panicked".into())),
+            Err(_) => Err(panicked("announce")),
         }
     }
 }

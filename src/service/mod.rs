@@ -18,9 +18,11 @@ mod tokens;
 mod trail;
 mod versions;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
@@ -162,26 +164,33 @@ impl Service {
         T: Send + 'static,
         W: Future<Output = StoreResult<Option<Written<T>>>> + Send,
     {
-        let (parts, store) = (Arc::clone(&self.0), Arc::clone(self.store()?));
+        let (service, store) = (self.clone(), Arc::clone(self.store()?));
         let task = self.0.writes.spawn(async move {
-            let Some(written) = write(store).await? else { return Ok(None) };
+            let done = AssertUnwindSafe(async { write(store).await }).catch_unwind().await;
+            let written = match done {
+                Ok(Ok(Some(written))) => written,
+                Ok(Ok(None)) => {
+                    service.0.trail.note(entry.ending(Outcome::NotFound));
+                    return Ok(None);
+                }
+                Ok(Err(failure)) => {
+                    return Err(service.not_written(ServiceError::of(operation, failure), entry));
+                }
+                Err(_) => return Err(service.not_written(panicked(operation), entry)),
+            };
             let (value, written) = written.take();
-            let coherence = parts.publisher.after_commit(written, wait).await;
+            service.0.trail.written(written.entries);
+            let coherence = service.0.publisher.after_commit(written, wait).await;
             Ok(Some(Acknowledged { value, coherence }))
         });
-        let error = match task.await {
-            Ok(Ok(Some(value))) => {
-                self.0.trail.written();
-                return Ok(Some(value));
-            }
-            Ok(Ok(None)) => {
-                self.0.trail.note(entry.ending(Outcome::NotFound));
-                return Ok(None);
-            }
-            Ok(Err(failure)) => ServiceError::of(operation, failure),
-            // Where, the panic's own line says.
-            Err(_) => ServiceError::Internal(format!("{operation}: panicked").into()),
-        };
+        task.await.unwrap_or_else(|_| {
+            self.0.publisher.outcome_unknown();
+            Err(panicked(operation))
+        })
+    }
+
+    /// Enters that a write was refused or has failed. Returns what the caller is told.
+    fn not_written(&self, error: ServiceError, entry: Entry) -> ServiceError {
         if !error.is_refusal() {
             self.0.publisher.outcome_unknown();
         }
@@ -199,6 +208,11 @@ impl Service {
             _ => Outcome::Failed,
         };
         self.0.trail.note(entry.ending(outcome));
-        Err(error)
+        error
     }
+}
+
+/// Where, the panic's own line says.
+fn panicked(operation: &str) -> ServiceError {
+    ServiceError::Internal(format!("{operation}: panicked").into())
 }

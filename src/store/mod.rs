@@ -58,19 +58,21 @@ pub struct Written<T> {
     /// The last transaction before it that wrote this tenant, if the log still has it. What this one
     /// found may be of that one, so whoever has not applied it has not done with this one either.
     pub after: Option<u64>,
+    /// How many entries of the audit trail it has made.
+    pub entries: u64,
 }
 
 impl<T> Written<T> {
-    /// A write that logged changes. (Where it logged none, none was to be logged: its transaction
+    /// A write that made one entry and logged changes. (Where it logged none, none was to be logged: its transaction
     /// is waited for as [`Written::unchanged`] would have it.)
     fn logged(value: T, Logged { changes, xid, after }: Logged) -> Self {
-        Self { value, changes, xid, after }
+        Self { value, changes, xid, after, entries: 1 }
     }
 
     /// A write that logged changes, or had none to log.
     fn logged_if_any(value: T, logged: Logged) -> Self {
         if logged.changes.is_empty() {
-            Self::unchanged(value, logged.xid)
+            Self { entries: 1, ..Self::unchanged(value, logged.xid) }
         } else {
             Self::logged(value, logged)
         }
@@ -79,13 +81,18 @@ impl<T> Written<T> {
     /// The row, and what is to be told of the write.
     #[must_use]
     pub fn take(self) -> (T, Written<()>) {
-        let Self { value, changes, xid, after } = self;
-        (value, Written { value: (), changes, xid, after })
+        let Self { value, changes, xid, after, entries } = self;
+        (value, Written { value: (), changes, xid, after, entries })
     }
 
-    /// A write that found everything as it was to become.
+    /// The same write, which made so many entries.
+    fn with_entries(self, entries: u64) -> Self {
+        Self { entries, ..self }
+    }
+
+    /// A write that found everything as it was to become, and entered nothing.
     const fn unchanged(value: T, xid: u64) -> Self {
-        Self { value, changes: Vec::new(), xid, after: None }
+        Self { value, changes: Vec::new(), xid, after: None, entries: 0 }
     }
 }
 

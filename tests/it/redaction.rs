@@ -39,8 +39,15 @@ assert_not_impl_any!(Presented: Debug);
 
 /// What shows itself, and may be a secret: bytes that are zeroed, keys, and the drivers' settings, which
 /// have passwords.
-const BARE: [&str; 5] =
-    ["Zeroizing<", "hmac::Key", "LessSafeKey", "PgConnectOptions", "ConnectionInfo"];
+const BARE: [&str; 7] = [
+    "Zeroizing<",
+    "hmac::Key",
+    "LessSafeKey",
+    "PgConnectOptions",
+    "ConnectionInfo",
+    "CertifiedKey",
+    "OsString",
+];
 
 /// The names of types that derive `Debug`, and have something of `BARE` in them.
 fn showing(source: &str) -> Vec<&str> {

@@ -15,7 +15,8 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
-use axum::http::{self, HeaderName, Method};
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::http::{self, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either};
@@ -32,6 +33,10 @@ use super::stranger::{Reach, is_cross_site};
 use crate::domain::{AccessToken, Limits, Scope};
 use crate::service::Service;
 use crate::telemetry::metrics::{REQUESTS_REFUSED, counter_of};
+
+/// A page of another site that has its browser load an answer as a script or a style learns nothing: not
+/// even whether there is one (Fetch Standard, section 3.6).
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// The header that carries the request's id, in both directions.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -141,15 +146,14 @@ impl Endpoint {
         let limits = caller.as_ref().map_or(&Limits::NONE, Caller::limits);
         // A panic is for `answer` to meet again, and to tell.
         let response = std::panic::catch_unwind(AssertUnwindSafe(|| handler(limits))).ok()??;
-        // Asked last: what is not answered here asks again.
-        if !self.admits(request, began) {
-            return None;
-        }
-        if let Some(caller) = &caller
-            && !self.admits_token(caller, began)
-        {
-            return None;
-        }
+        // Asked last, and once: what is not answered here is asked by `answer`.
+        let is_admitted = self.admits(request, began)
+            && caller.is_none_or(|caller| self.admits_token(&caller, began));
+        let response = if is_admitted {
+            response
+        } else {
+            Problem::rate_limited().into_response().map(|_| Vec::new().into())
+        };
         let (id, method) = (RequestId::of(request.headers()), request.method().clone());
         let mut pending = Pending { endpoint: self, method, began, id, is_answered: false };
         Some(pending.complete(response))
@@ -222,7 +226,9 @@ impl Pending {
         self.endpoint.meters.record(&self.method, response.status(), took);
         let id = self.id.as_str();
         log::answered(self.endpoint, &self.method, &response, took, id, problem.as_ref());
-        response.headers_mut().insert(X_REQUEST_ID, self.id.to_header());
+        let headers = response.headers_mut();
+        headers.insert(X_REQUEST_ID, self.id.to_header());
+        headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         response
     }
 }
@@ -239,6 +245,7 @@ impl Drop for Pending {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::num::NonZeroU16;
     use std::sync::Arc;
 
     use axum::body::Body;
@@ -251,6 +258,8 @@ mod tests {
     use super::*;
     use crate::cache::TokenEntry;
     use crate::domain::{IssuedToken, Scopes, Token, TokenHash};
+    use crate::http::client::Client;
+    use crate::http::rate::RateLimit;
     use crate::service::Authentication;
 
     fn endpoint(access: Access, granted: Scopes) -> &'static Endpoint {
@@ -364,6 +373,35 @@ mod tests {
         assert_eq!(first.await.unwrap().status(), StatusCode::OK);
         drop(busy.answer(request(None), |_| pending::<Response>()));
         assert_eq!(busy.answer(request(None), run).await.unwrap().status(), StatusCode::OK);
+    }
+
+    /// What is asked of memory counts once against a rate, whether it is answered or not.
+    #[test]
+    fn who_asks_memory_too_often_is_refused_at_once() {
+        let rates = RateLimit::new(const { NonZeroU16::new(2).unwrap() });
+        let room = Room { rates: Some(Arc::new(rates)), ..Room::default() };
+        let limit = Duration::from_secs(5);
+        let endpoint =
+            Endpoint::leak("/t", Access::Needs(Scope::LookupRead), door(Scopes::ALL), room, limit);
+        let mut request = request(None);
+        request.extensions_mut().insert(Client::at([1, 2, 3, 4].into()));
+        let ask = |found: bool| {
+            endpoint.answer_at_once(&request, |_| {
+                found.then(|| http::Response::new(Vec::from(*b"found")))
+            })
+        };
+        assert!(
+            (0..10).all(|_| ask(false).is_none()),
+            "what memory does not have, it does not count"
+        );
+        let (served, refused): (Vec<_>, Vec<_>) =
+            (0..1_000).map(|_| ask(true).unwrap()).partition(|answer| answer.status() == 200);
+        assert!(served.len() >= 2, "{}", served.len());
+        let refused = refused.first().unwrap();
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.headers()[RETRY_AFTER], "1");
+        let problem: Value = serde_json::from_slice(refused.body()).unwrap();
+        assert_eq!(problem["code"], "rate_limited");
     }
 
     /// Whatever callers without a token may do.

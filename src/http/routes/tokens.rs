@@ -206,21 +206,23 @@ async fn find(state: &Shared, id: &TokenId, caller: &Caller) -> Result<TokenReco
     found.ok_or_else(Problem::token_not_found)
 }
 
-/// The same, to be written. Where it is not there, that is entered into the audit trail.
+/// The same, to be written. Where that comes to nothing, it is entered into the audit trail.
 async fn writable(
     state: &Shared,
     id: &TokenId,
     caller: &Caller,
     (action, by): (Action, &By),
 ) -> Result<TokenRecord, Problem> {
-    let found = state.service.token(id, caller.limits()).await?;
-    found.ok_or_else(|| {
+    let found = find(state, id, caller).await;
+    let outcome = match &found {
+        Ok(_) => return found,
+        Err(problem) if *problem != Problem::token_not_found() => Outcome::Failed,
         // Whether one is there that is beyond the limits is not looked at.
-        let is_limited = *caller.limits() != Limits::NONE;
-        let outcome = if is_limited { Outcome::Denied } else { Outcome::NotFound };
-        state.service.token_not_written(by.clone(), action, Some(id), outcome);
-        Problem::token_not_found()
-    })
+        Err(_) if *caller.limits() == Limits::NONE => Outcome::NotFound,
+        Err(_) => Outcome::Denied,
+    };
+    state.service.token_not_written(by.clone(), action, Some(id), outcome);
+    found
 }
 
 /// JSON that nobody keeps.

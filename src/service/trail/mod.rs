@@ -108,9 +108,9 @@ impl Trail {
         self.notes().add(entry);
     }
 
-    /// A write has committed an entry of its own.
-    pub(super) fn written(&self) {
-        self.0.meters.written(Outcome::Ok, 1);
+    /// A write has committed entries of its own.
+    pub(super) fn written(&self, entries: u64) {
+        self.0.meters.written(Outcome::Ok, entries);
     }
 
     /// An entry could not be written.

@@ -272,7 +272,8 @@ async fn create(
     let changes = logged_here(&mut transaction).await?;
     let value = current(&mut transaction, &tenant.id).await?;
     transaction.commit().await?;
-    Ok(Written::logged(value, changes))
+    let entries = 1 + tenant.credentials.len() as u64;
+    Ok(Written::logged(value, changes).with_entries(entries))
 }
 
 async fn apply(

@@ -118,5 +118,5 @@ async fn announce(
     log.execute(&mut *transaction).await?;
     let changes = logged_after(&mut transaction, before).await?;
     transaction.commit().await?;
-    Ok(Some(Written::logged(announced, changes)))
+    Ok(Some(Written::logged(announced, changes).with_entries(0)))
 }

@@ -214,7 +214,8 @@ async fn create(
     let changes = logged_after(&mut transaction, before).await?;
     let value = current(&mut transaction, &tenant.id).await?;
     transaction.commit().await?;
-    Ok(Written::logged(value, changes))
+    let entries = 1 + tenant.credentials.len() as u64;
+    Ok(Written::logged(value, changes).with_entries(entries))
 }
 
 async fn apply(

@@ -302,5 +302,5 @@ async fn rotate(
     let old = record(&mut transaction, id).await?.ok_or(GONE)?;
     let new = record(&mut transaction, successor.id()).await?.ok_or(GONE)?;
     transaction.commit().await?;
-    Ok(Some(Written::logged(Rotated { old, new }, changes)))
+    Ok(Some(Written::logged(Rotated { old, new }, changes).with_entries(2)))
 }

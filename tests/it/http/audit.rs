@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,6 +19,11 @@ async fn entries(replica: &Replica, path: &str, count: usize) -> Vec<Value> {
         if entries.len() < count { Err(page) } else { Ok(entries) }
     })
     .await
+}
+
+/// What was done, and how it ended.
+fn action(entry: &Value) -> String {
+    format!("{} {}", entry["action"].as_str().unwrap(), entry["outcome"].as_str().unwrap())
 }
 
 fn short(entry: &Value) -> String {
@@ -282,4 +288,85 @@ async fn without_a_trail_nothing_is_shown_or_changed() {
     // What came to nothing meanwhile was kept.
     let failed = entries(&replica, "/api/audit?outcome=failed&order=oldest", 4).await;
     assert!(failed.iter().any(|entry| entry["action"] == "tenant.delete"), "{failed:?}");
+}
+
+/// Also where nothing was to be changed, and where there is more than one.
+#[tokio::test]
+async fn as_many_entries_are_counted_as_are_made() {
+    let replica = Replica::builder().start().await;
+    // The demo tenant's: one entry of it, and two of the credentials that it was made with.
+    let of_seeds = 3;
+    tenant(&replica, "t1", "1").await;
+    set(&replica, "t1", "genesys", json!({"clientId": "c", "clientSecret": MARKER})).await;
+    for _ in 0..2 {
+        replica.patch_json("/api/tenants/t1", &json!({"name": "another"})).await.expecting(200);
+    }
+    replica.get("/api/tenants/t1/credentials/genesys").await.expecting(200);
+    let token = json!({"name": "n", "scopes": ["lookup:read"]});
+    let made = replica.post_json("/api/tokens", &token).await.expecting(201).json();
+    let path = format!("/api/tokens/{}", made["id"].as_str().unwrap());
+    let rotate = json!({"overlap_seconds": 60});
+    replica.post_json(&format!("{path}/rotate"), &rotate).await.expecting(201);
+    for _ in 0..2 {
+        replica.delete(&path).await.expecting(200);
+    }
+    let made = entries(&replica, "/api/audit?outcome=ok", of_seeds + 8).await;
+    let expected = [
+        "token.revoke ok",
+        "token.create ok",
+        "token.rotate ok",
+        "token.create ok",
+        "credentials.reveal ok",
+        "tenant.update ok",
+        "credentials.set ok",
+        "tenant.create ok",
+    ];
+    assert_eq!(made[..made.len() - of_seeds].iter().map(action).collect::<Vec<_>>(), expected);
+    let counted = replica.metrics().await.value("tenant_audit_entries_total", &[("outcome", "ok")]);
+    assert!((counted - 11.0).abs() < 0.5, "{counted}");
+}
+
+/// Whoever has a write refused cannot keep that out of the trail by hanging up.
+#[tokio::test]
+async fn what_is_refused_after_its_caller_hung_up_is_entered() {
+    let database = Postgres::database().await;
+    let replica = Replica::builder().database(&database).start().await;
+    tenant(&replica, "t1", "1").await;
+    let mut lock = database.pool().await.begin().await.unwrap();
+    let held = sqlx::query("SELECT FROM tenants WHERE id = 't1' FOR UPDATE");
+    held.execute(&mut *lock).await.unwrap();
+    let patch = json!({"name": "another"});
+    let request = replica.patch_json("/api/tenants/t1", &patch).header("if-match", "\"old\"");
+    let request = tokio::spawn(request.header("x-request-id", "gone").into_future());
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                   AND datname = current_database()";
+    eventually(DEADLINE, "the write waits for the lock", async || {
+        database.scalar::<i64>(waiting).await > 0
+    })
+    .await;
+    request.abort();
+    let is_its_line =
+        |line: &Value| line["target"] == "tenant_service::access" && line["request_id"] == "gone";
+    replica.wait_for_log(is_its_line).await;
+    lock.commit().await.unwrap();
+    let found = entries(&replica, "/api/audit?tenant=t1&outcome=refused", 1).await;
+    assert_eq!(found[0]["action"], "tenant.update", "{found:?}");
+    assert_eq!(found[0]["request_id"], "gone");
+}
+
+/// A token that can't be looked for is not taken back, and that it was tried is entered.
+#[tokio::test]
+async fn what_fails_before_a_token_is_written_is_entered() {
+    let database = Postgres::database().await;
+    let replica = Replica::builder().database(&database).start().await;
+    let path = "/api/tokens/0123456789abcdef";
+    database.execute("ALTER TABLE tenant_tokens RENAME TO elsewhere").await;
+    let refused = replica.delete(path).await;
+    assert!(refused.status >= 500, "{}", refused.text());
+    let rotate = replica.post_json(&format!("{path}/rotate"), &json!({"overlap_seconds": 60}));
+    assert!(rotate.await.status >= 500);
+    let found = entries(&replica, "/api/audit?outcome=failed", 2).await;
+    let actions: BTreeSet<_> = found.iter().map(action).collect();
+    assert_eq!(actions, ["token.revoke failed", "token.rotate failed"].map(String::from).into());
+    assert!(found.iter().all(|entry| entry["token_id"] == "0123456789abcdef"), "{found:?}");
 }

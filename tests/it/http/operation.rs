@@ -45,6 +45,7 @@ async fn request_ids_are_taken_over_or_made() {
     for path in ["/livez", "/tenants/by-phone/123456789", "/tenants/by-phone/404", "/nowhere"] {
         let answer = replica.get(path).header("x-request-id", "Abc.1_2-3").await;
         assert_eq!(answer.header("x-request-id"), Some("Abc.1_2-3"), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
         if answer.status >= 400 {
             assert_eq!(answer.json()["request_id"], "Abc.1_2-3");
         }
