@@ -130,9 +130,10 @@ impl Core {
     pub async fn close(self) {
         self.writes.close();
         self.writes.wait().await;
+        let stop = CancellationToken::new();
+        stop.cancel();
+        self.trail.run(stop.clone()).await;
         if let Some(postgres) = self.postgres {
-            let stop = CancellationToken::new();
-            stop.cancel();
             postgres.notify.run(stop).await;
         }
         close_store(self.store.as_ref()).await;

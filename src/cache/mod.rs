@@ -26,4 +26,4 @@ pub use sample::Sample;
 pub use serving::Serving;
 pub use stats::EvictedBy;
 pub use tiered::{Found, LoadError, Loaded, Standing, Tiered, Ttl, Via};
-pub use value::{CredentialViews, Document, LookupBody, TenantBody, TokenEntry, secret_text};
+pub use value::{CredentialViews, Document, LookupBody, TenantBody, TokenEntry};

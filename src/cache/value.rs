@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use zeroize::Zeroizing;
 
+use crate::crypto::secret_text;
 use crate::domain::{
     CredentialType, Credentials, FieldNames, IssuedToken, Lookup, MetaView, Tenant,
     mask_credentials, redact, version_tag,
@@ -246,33 +246,6 @@ impl Eq for TokenEntry {}
 /// Bytes without the room that a buffer has to grow: there are a great many of them.
 fn exact(bytes: Vec<u8>) -> Bytes {
     bytes.into_boxed_slice().into()
-}
-
-/// JSON that is overwritten when the last view of it is dropped. Measured first, for a buffer that
-/// grows leaves copies of its beginning behind.
-///
-/// # Errors
-/// The value can't be serialised, which none that was stored causes.
-pub fn secret_text(value: &impl Serialize) -> serde_json::Result<Zeroizing<Vec<u8>>> {
-    let mut length = Length(0);
-    serde_json::to_writer(&mut length, value)?;
-    let mut text = Zeroizing::new(Vec::with_capacity(length.0));
-    serde_json::to_writer(&mut *text, value)?;
-    Ok(text)
-}
-
-/// Counts what is written to it.
-struct Length(usize);
-
-impl std::io::Write for Length {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// What an administration page shows of genesys credentials, out of their masked form.

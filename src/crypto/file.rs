@@ -26,6 +26,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::envelope::{KEY_LEN, Key, NotSealed};
 use super::keyring::{Keyring, is_id};
+use super::text::secret_lines;
 
 /// Far more than any number of keys takes: a file that is larger is another one.
 const LARGEST: u64 = 1 << 20;
@@ -199,10 +200,7 @@ fn random_key() -> Result<(String, Key), Reason> {
 
 /// The text of the file.
 pub(super) fn text_of(document: &Document) -> Result<Zeroizing<Vec<u8>>, Reason> {
-    let text = serde_json::to_vec_pretty(document).map(Zeroizing::new);
-    let mut text = text.map_err(|_| Reason::Unwritable(ErrorKind::InvalidData.into()))?;
-    text.push(b'\n');
-    Ok(text)
+    secret_lines(document).map_err(|_| Reason::Unwritable(ErrorKind::InvalidData.into()))
 }
 
 fn random_id() -> Result<[u8; 8], Reason> {

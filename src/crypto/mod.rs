@@ -15,6 +15,7 @@ pub mod envelope;
 mod file;
 mod keyring;
 mod pepper;
+mod text;
 
 pub use self::chain::{ChainKey, Link, Mark};
 pub use self::edit::{KeyEntry, KeyringEditor};
@@ -22,3 +23,4 @@ pub use self::envelope::{NotSealed, OwnKey, Place, Sealed, Subject, Unopened};
 pub use self::file::{KeyringError, Reason};
 pub use self::keyring::{Keyring, Rewrap};
 pub use self::pepper::{Pepper, new_token};
+pub use self::text::secret_text;

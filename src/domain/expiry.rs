@@ -35,7 +35,9 @@ impl FromStr for ExpiresAt {
         let moment = text.parse::<Timestamp>().ok();
         let whole = moment.and_then(|at| Timestamp::from_millisecond(at.as_millisecond()).ok());
         let reason = "must be a moment such as 2030-01-02T03:04:05Z";
-        whole.map(Self).ok_or_else(|| Invalid::new(FIELD, reason))
+        let end = whole.map(Self).ok_or_else(|| Invalid::new(FIELD, reason))?;
+        // Databases differ in how far back their calendars go.
+        if end.0 < Timestamp::UNIX_EPOCH { Err(Self::passed()) } else { Ok(end) }
     }
 }
 
@@ -58,6 +60,9 @@ mod tests {
             ("9999-01-02T03:04:05.5Z", "9999-01-02T03:04:05.500Z"),
         ] {
             assert_eq!(text.parse::<ExpiresAt>().unwrap().to_string(), expected);
+        }
+        for before in ["1969-12-31T23:59:59Z", "0000-01-01T00:00:00Z", "-000044-03-15T00:00:00Z"] {
+            assert_eq!(before.parse::<ExpiresAt>().unwrap_err(), ExpiresAt::passed(), "{before}");
         }
         for bad in
             ["", "soon", "2031-01-02", "2031-01-02T03:04:05", "1900000000", "12030-01-02T03:04:05Z"]

@@ -100,21 +100,23 @@ impl Front {
         let service = &self.state.service;
         let answered = if let Some(phone) = shortcut(request, "by-phone/") {
             self.by_phone.answer_at_once(request, |limits| {
-                Some(answer(request, service.cached_by_phone(phone)?, limits))
+                answer(request, service.cached_by_phone(phone)?, limits)
             })
         } else {
             let integration = shortcut(request, "by-integration/")?;
             self.by_integration.answer_at_once(request, |limits| {
-                Some(answer(request, service.cached_by_integration(integration)?, limits))
+                answer(request, service.cached_by_integration(integration)?, limits)
             })
         };
         answered.map(|response| response.map(Either::Left))
     }
 }
 
-fn answer<B>(request: &Request<B>, found: Found<Document>, limits: &Limits) -> Reply {
+/// `None` of what is beyond the caller's limits, for the router to enter it into the audit trail.
+fn answer<B>(request: &Request<B>, found: Found<Document>, limits: &Limits) -> Option<Reply> {
+    let found = lookups::within(found, limits).ok()?;
     let known = IfNoneMatch::of(request.headers().get_all(IF_NONE_MATCH).iter().cloned());
-    lookups::answer(found, &known, limits)
+    Some(lookups::answer(found, &known, limits))
 }
 
 /// The id that a GET of this look-up is about, if it stands in the path as it is.

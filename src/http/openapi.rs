@@ -192,9 +192,15 @@ fn complete(operation: &mut Operation, path: &str, scope: Scope, method: &Method
         }
     }
     exact::parameters(operation);
-    let has_body = operation.request_body.is_some();
+    let (is_write, has_body) = (*method != Method::GET, operation.request_body.is_some());
     for (name, status, _) in SHARED {
-        if has_body || !matches!(status, "408" | "413" | "415") {
+        // A write that takes no body makes sure that there is none.
+        let is_of_it = match status {
+            "408" | "413" => is_write,
+            "415" => has_body,
+            _ => true,
+        };
+        if is_of_it {
             let response = RefOr::Ref(Ref::from_response_name(name));
             operation.responses.responses.insert(status.to_owned(), response);
         }
@@ -203,6 +209,13 @@ fn complete(operation: &mut Operation, path: &str, scope: Scope, method: &Method
 
 /// Adds how a write is acknowledged.
 fn complete_write(operation: &mut Operation) {
+    if operation.request_body.is_none()
+        && let Some(RefOr::T(response)) = operation.responses.responses.get_mut("400")
+    {
+        let or = "; or there is a query or a body, which this does not take: `invalid_query`, \
+                  `unknown_field`, `invalid_body`, `malformed_json`, `json_too_deep`, `incomplete_body`";
+        response.description.push_str(or);
+    }
     let hurried = "`respond-async`: answer before the other replicas have applied it".to_owned();
     let text = Object::with_type(Type::String);
     operation.parameters.get_or_insert_default().push(header("Prefer", hurried, text).into());

@@ -110,6 +110,13 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, INSUFFICIENT_SCOPE, sentence)
     }
 
+    /// 403: the token is limited to certain types of credentials, and this takes all of them away.
+    #[must_use]
+    pub fn token_of_types() -> Self {
+        let sentence = "This needs a token that is not limited to certain types of credentials";
+        Self::new(StatusCode::FORBIDDEN, INSUFFICIENT_SCOPE, sentence)
+    }
+
     /// 403: nobody hands out more than they have.
     #[must_use]
     pub fn more_than_ones_own() -> Self {

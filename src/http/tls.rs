@@ -193,8 +193,11 @@ async fn read(
 ) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let failed = |error| TlsError::Read(variable, error);
     let file = File::open(path).await.map_err(failed)?;
-    check(&file.metadata().await.map_err(failed)?)?;
-    let mut text = Zeroizing::new(Vec::new());
+    let metadata = file.metadata().await.map_err(failed)?;
+    check(&metadata)?;
+    // A buffer that grows leaves copies of its beginning behind. The one byte more is for the end of file.
+    let size = usize::try_from(metadata.len().min(LARGEST_FILE)).unwrap_or_default();
+    let mut text = Zeroizing::new(Vec::with_capacity(size + 1));
     file.take(LARGEST_FILE).read_to_end(&mut text).await.map_err(failed)?;
     Ok(text)
 }

@@ -10,6 +10,7 @@ mod credentials;
 mod error;
 mod expiry;
 mod load;
+mod pulse;
 mod resolve;
 mod sealed;
 mod standing;
@@ -32,6 +33,7 @@ use self::authenticate::Known;
 pub use self::credentials::{Revealed, Shown};
 pub use self::error::ServiceError;
 pub use self::load::{truth, version};
+use self::pulse::Pulse;
 pub use self::standing::Readiness;
 pub use self::tokens::Minted;
 pub use self::trail::{ChainTask, Trail, TrailTask};
@@ -91,6 +93,7 @@ struct Parts {
     writes: TaskTracker,
     stopping: AtomicBool,
     known: Known,
+    pulse: Pulse,
     /// Credentials that end were set here.
     expiry_set: Notify,
 }
@@ -107,21 +110,16 @@ impl Service {
         tracker: TaskTracker,
     ) -> Self {
         let stopping = AtomicBool::new(false);
-        let (known, expiry_set) = (Known::default(), Notify::new());
+        let (known, expiry_set, pulse) = (Known::default(), Notify::new(), Pulse::default());
         let writes = tracker;
-        let parts = Parts { store, cache, publisher, trail, writes, stopping, known, expiry_set };
+        let parts =
+            Parts { store, cache, publisher, trail, writes, stopping, known, pulse, expiry_set };
         Self(Arc::new(parts))
     }
 
-    /// Asks the database now; Redis is judged by its connection.
+    /// Asks the database, if nobody has just now; Redis is judged by its connection.
     pub async fn health(&self) -> Health {
-        let database = match self.0.store.ping().await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(%error, "health check: the database does not answer");
-                false
-            }
-        };
+        let database = self.0.pulse.database(self.0.store.as_ref()).await;
         Health { database, redis: self.0.cache.l2().map(|l2| l2.is_connected()) }
     }
 

@@ -44,9 +44,16 @@ impl Service {
         by: By,
     ) -> Result<Option<StoredCredentials>, ServiceError> {
         let found = self.store()?.version(id, kind, version).await;
-        let found = found.map_err(|failure| ServiceError::of("version", failure))?;
         let entry = Entry::of(by, Action::CredentialsReveal).to_credentials(id, kind);
         let entry = Entry { version: Some(version.get()), ..entry };
+        let found = match found.map_err(|failure| ServiceError::of("version", failure)) {
+            Ok(found) => found,
+            Err(gone @ ServiceError::NoVersion(_)) => {
+                self.0.trail.commit(entry.ending(Outcome::NotFound)).await?;
+                return Err(gone);
+            }
+            Err(error) => return Err(error),
+        };
         let names = |stored: &StoredCredentials| {
             FieldNames::of(stored.credentials.reveal().keys().map(String::as_str))
         };

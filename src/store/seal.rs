@@ -1,11 +1,10 @@
 //! Sealed rows, as both databases have them.
 
 use sqlx::FromRow;
-use zeroize::Zeroizing;
 
 use super::row::object;
 use super::{Refusal, SealedCredentials, StoreError, StoreResult, StoredCredentials};
-use crate::crypto::{Keyring, Sealed, Subject, Unopened};
+use crate::crypto::{Keyring, Sealed, Subject, Unopened, secret_text};
 use crate::domain::{CredentialType, Credentials, TenantId};
 use crate::telemetry::logging::chain;
 use crate::telemetry::metrics::{SEALING_REFUSED, counter_of};
@@ -34,9 +33,9 @@ pub(super) fn sealed(
     subject: &Subject<'_>,
     credentials: &Credentials,
 ) -> StoreResult<Sealed> {
-    let text = serde_json::to_vec(credentials.reveal());
     // A map of text and numbers is always serialisable.
-    let text = text.map(Zeroizing::new).map_err(|_| StoreError::Corrupt("not serialisable"))?;
+    let text = secret_text(credentials.reveal());
+    let text = text.map_err(|_| StoreError::Corrupt("not serialisable"))?;
     Ok(keyring.seal(subject, &text)?)
 }
 

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::json;
+use super::{Fields, Query, json};
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
 
@@ -40,6 +40,25 @@ impl FromRequest<Shared> for MergePatch {
         let accepted = &["application/merge-patch+json", "application/json"];
         let sentence = "The body must be application/merge-patch+json or application/json";
         read(request, state, accepted, sentence).await.map(Self)
+    }
+}
+
+/// Neither a query nor a body but an empty one, for what takes none. Whoever names one version to be
+/// destroyed where all of them are does not mean all.
+pub struct Nothing;
+
+impl FromRequest<Shared> for Nothing {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
+        let [] = Query::parse(request.uri().query().unwrap_or_default())?.only([])?;
+        let (parts, body) = request.into_parts();
+        let collected = timeout(state.limits.body, collect(&parts.headers, body)).await;
+        let body = collected.map_err(|_| Problem::slow_body())??;
+        if !body.trim_ascii().is_empty() {
+            Fields::of(json::parse(&body)?, &[])?;
+        }
+        Ok(Self)
     }
 }
 

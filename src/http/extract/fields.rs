@@ -26,7 +26,10 @@ impl Fields {
             return Err(Problem::invalid_body("The body must be a JSON object"));
         };
         if fields.keys().any(|name| !accepted.contains(&name.as_str())) {
-            let sentence = format!("An unknown field; accepted are: {}", accepted.join(", "));
+            let sentence = match accepted {
+                [] => "An unknown field; this takes none".to_owned(),
+                _ => format!("An unknown field; accepted are: {}", accepted.join(", ")),
+            };
             return Err(Problem::bad_request("unknown_field", sentence));
         }
         Ok(Self(fields))

@@ -20,7 +20,13 @@ impl IfNoneMatch {
     /// Whether the caller has what this entity tag names.
     #[must_use]
     pub fn matches(&self, etag: &[u8]) -> bool {
-        self.0.iter().any(|value| matches(value.as_bytes(), etag))
+        self.0.iter().any(|value| value.as_bytes().trim_ascii() == b"*") || self.names(etag)
+    }
+
+    /// Whether the caller has it and says so by its name, not by `*`.
+    #[must_use]
+    pub fn names(&self, etag: &[u8]) -> bool {
+        self.0.iter().any(|value| names(value.as_bytes(), etag))
     }
 }
 
@@ -34,11 +40,8 @@ impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
 
 /// Whether a field value of `If-None-Match` names this entity tag, compared weakly (RFC 9110,
 /// section 13.1.2). Text that is no list of tags names none.
-fn matches(value: &[u8], etag: &[u8]) -> bool {
+fn names(value: &[u8], etag: &[u8]) -> bool {
     let mut rest = value.trim_ascii();
-    if rest == b"*" {
-        return true;
-    }
     loop {
         rest = rest.trim_ascii_start();
         if let Some(after) = rest.strip_prefix(b",") {
@@ -62,15 +65,20 @@ mod tests {
 
     use super::*;
 
+    fn of(value: &str) -> IfNoneMatch {
+        IfNoneMatch::of(value.parse::<HeaderValue>())
+    }
+
     #[test]
     fn tags_are_compared_weakly_and_in_lists() {
-        for value in
-            ["\"7\"", "W/\"7\"", "*", " * ", "\"1\", \"7\"", "\"1\",,W/\"7\"", "\"a,b\", \"7\""]
-        {
-            assert!(matches(value.as_bytes(), b"\"7\""), "{value}");
+        for value in ["\"7\"", "W/\"7\"", "\"1\", \"7\"", "\"1\",,W/\"7\"", "\"a,b\", \"7\""] {
+            assert!(of(value).names(b"\"7\"") && of(value).matches(b"\"7\""), "{value}");
         }
         for value in ["", "7", "\"7", "\"77\"", "w/\"7\"", "\"1\" x, \"7\"", "**", "\"1\", *"] {
-            assert!(!matches(value.as_bytes(), b"\"7\""), "{value}");
+            assert!(!of(value).matches(b"\"7\""), "{value}");
+        }
+        for any in ["*", " * "] {
+            assert!(of(any).matches(b"\"7\"") && !of(any).names(b"\"7\""), "{any}");
         }
     }
 
@@ -80,12 +88,12 @@ mod tests {
             let prefix = if weak { "W/" } else { "" };
             let tags = before.iter().map(|tag| format!("\"{tag}\"")).chain([format!("{prefix}\"7\"")]);
             let list = tags.collect::<Vec<_>>().join(", ");
-            prop_assert!(matches(list.as_bytes(), b"\"7\""));
+            prop_assert!(names(list.as_bytes(), b"\"7\""));
         }
 
         #[test]
         fn nothing_makes_it_panic(value: Vec<u8>) {
-            let _ = matches(&value, b"\"7\"");
+            let _ = names(&value, b"\"7\"");
         }
     }
 }

@@ -10,7 +10,7 @@ mod path;
 mod prefer;
 mod query;
 
-pub use body::{BODY_LIMIT, JsonBody, MergePatch};
+pub use body::{BODY_LIMIT, JsonBody, MergePatch, Nothing};
 pub use by::sent_by;
 pub use fields::Fields;
 pub use if_none_match::IfNoneMatch;

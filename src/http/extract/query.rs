@@ -26,7 +26,7 @@ impl<S: Sync> FromRequestParts<S> for Query {
 impl Query {
     /// # Errors
     /// 400: malformed percent-encoding.
-    fn parse(query: &str) -> Result<Self, Problem> {
+    pub(super) fn parse(query: &str) -> Result<Self, Problem> {
         if !is_well_formed(query) {
             return Err(Problem::invalid_query("The query's percent-encoding is malformed"));
         }
@@ -46,8 +46,10 @@ impl Query {
         let mut values = [None; N];
         for (name, value) in &self.0 {
             let Some(at) = names.iter().position(|known| known == name) else {
-                let accepted = names.join(", ");
-                let sentence = format!("An unknown query parameter; accepted are: {accepted}");
+                let sentence = match names.as_slice() {
+                    [] => "An unknown query parameter; this takes none".to_owned(),
+                    _ => format!("An unknown query parameter; accepted are: {}", names.join(", ")),
+                };
                 return Err(Problem::invalid_query(sentence));
             };
             if values[at].replace(value.as_str()).is_some() {

@@ -30,7 +30,7 @@ use self::meters::Meters;
 use super::auth::{Access, Caller, Presented};
 use super::problem::Problem;
 use super::stranger::{Reach, is_cross_site};
-use crate::domain::{AccessToken, Limits, Scope};
+use crate::domain::{AccessToken, Limits};
 use crate::service::Service;
 use crate::telemetry::metrics::{REQUESTS_REFUSED, counter_of};
 
@@ -97,10 +97,7 @@ impl Endpoint {
         let began = Instant::now();
         let id = RequestId::of(request.headers());
         let method = request.method().clone();
-        // Lookups have no use for it, and do without the allocation.
-        if self.access != Access::Needs(Scope::LookupRead) {
-            request.extensions_mut().insert(id.clone());
-        }
+        request.extensions_mut().insert(id.clone());
         let work = match self.enter(&request, began) {
             Entrance::Refused(refused) => Err(self.refuse(*refused, request.extensions(), &id)),
             Entrance::In(caller) => self.place().map(|place| {
@@ -257,7 +254,7 @@ mod tests {
 
     use super::*;
     use crate::cache::TokenEntry;
-    use crate::domain::{IssuedToken, Scopes, Token, TokenHash};
+    use crate::domain::{IssuedToken, Scope, Scopes, Token, TokenHash};
     use crate::http::client::Client;
     use crate::http::rate::RateLimit;
     use crate::service::Authentication;

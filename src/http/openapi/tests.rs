@@ -55,7 +55,10 @@ fn every_operation_has_a_name_of_its_own_and_says_what_it_needs() {
             assert!(written["responses"]["401"].is_object());
         }
         let has_body = written.get("requestBody").is_some();
-        assert_eq!(written["responses"]["413"].is_object(), has_body, "{written}");
+        assert_eq!(written["responses"]["415"].is_object(), has_body, "{written}");
+        // A write that takes no body looks whether there is one.
+        let is_write = operation.method != Method::GET;
+        assert_eq!(written["responses"]["413"].is_object(), is_write, "{written}");
     }
 }
 

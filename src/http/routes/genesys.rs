@@ -9,10 +9,10 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::writable;
+use super::{readable, writable};
 use crate::cache::{CredentialViews, Document};
 use crate::domain::{
-    Action, CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId, version_tag,
+    Action, By, CredentialType, Credentials, IntegrationId, Invalid, Region, TenantId, version_tag,
 };
 use crate::http::auth::Caller;
 use crate::http::extract::{Fields, IfNoneMatch, JsonBody, Segment};
@@ -94,9 +94,10 @@ pub async fn get(
     Segment(id): Segment<TenantId>,
     known: IfNoneMatch,
     caller: Caller,
+    by: By,
 ) -> Result<Reply, Problem> {
     let absent = Problem::credentials_not_found(CredentialType::Genesys);
-    if !caller.sees_credentials(&id, CredentialType::Genesys) {
+    if !readable(&state, &caller, (&id, Some(CredentialType::Genesys)), by) {
         return Ok(reply::hidden(absent, None));
     }
     let found = state.service.credentials(id, CredentialType::Genesys).await?;

@@ -4,8 +4,8 @@
 
 use axum::extract::State;
 
-use crate::cache::{Document, Found};
-use crate::domain::{IntegrationId, Limits, PhoneNumberId};
+use crate::cache::{Document, Found, Via};
+use crate::domain::{Action, By, IntegrationId, Limits, PhoneNumberId, Scope, TenantId};
 use crate::http::auth::Caller;
 use crate::http::extract::{IfNoneMatch, Segment};
 use crate::http::problem::Problem;
@@ -39,9 +39,11 @@ pub async fn by_phone(
     State(state): State<Shared>,
     Segment(phone): Segment<PhoneNumberId>,
     caller: Caller,
+    by: By,
     known: IfNoneMatch,
 ) -> Result<Reply, Problem> {
-    Ok(answer(state.service.by_phone(phone).await?, &known, caller.limits()))
+    let found = state.service.by_phone(phone).await?;
+    Ok(answer(shown(&state, found, &caller, by), &known, caller.limits()))
 }
 
 /// The tenant of a Genesys Cloud integration
@@ -69,23 +71,54 @@ pub async fn by_integration(
     State(state): State<Shared>,
     Segment(integration): Segment<IntegrationId>,
     caller: Caller,
+    by: By,
     known: IfNoneMatch,
 ) -> Result<Reply, Problem> {
     let found = state.service.by_integration(integration).await?;
-    Ok(answer(found, &known, caller.limits()))
+    Ok(answer(shown(&state, found, &caller, by), &known, caller.limits()))
 }
 
-/// A document that may be absent; that it is can come out of a cache as well. One that is of a tenant
-/// beyond the caller's limits looks absent.
+/// What a caller may be shown of it. That they may not is entered into the audit trail.
+fn shown(state: &Shared, found: Found<Document>, caller: &Caller, by: By) -> Found<Document> {
+    within(found, caller.limits()).unwrap_or_else(|Beyond { tenant, via }| {
+        if let Some(tenant) = tenant {
+            state.service.denied(by, Action::Access(Scope::LookupRead), &tenant, None);
+        }
+        Found { value: None, via }
+    })
+}
+
+/// A document of a tenant that a caller is not limited to.
+#[derive(Debug)]
+pub struct Beyond {
+    tenant: Option<TenantId>,
+    via: Via,
+}
+
+/// The same, if it is within these limits.
+///
+/// # Errors
+/// It is beyond them.
+pub fn within(found: Found<Document>, limits: &Limits) -> Result<Found<Document>, Beyond> {
+    // Whose it is has to be read out of it, and only of few callers it matters.
+    let Some(document) = found.value.as_ref().filter(|_| limits.tenants().is_some()) else {
+        return Ok(found);
+    };
+    let tenant = document.tenant();
+    if tenant.as_deref().is_some_and(|id| limits.admit(id)) {
+        return Ok(found);
+    }
+    Err(Beyond { tenant: tenant.and_then(|id| id.parse().ok()), via: found.via })
+}
+
+/// A document that may be absent; that it is can come out of a cache as well, and a caller who is
+/// limited to certain tenants is not told.
 pub fn answer(found: Found<Document>, known: &IfNoneMatch, limits: &Limits) -> Reply {
     let Found { value, via } = found;
-    // Whose it is has to be read out of it, and only of few callers it matters.
-    let is_limited = limits.tenants().is_some();
-    let admits = |document: &Document| document.tenant().is_some_and(|id| limits.admit(&id));
     match value {
-        Some(document) if !is_limited || admits(&document) => reply::document(document, via, known),
-        _ if is_limited => reply::hidden(Problem::tenant_not_found(), Some(via)),
-        _ => reply::absent(Problem::tenant_not_found(), via),
+        Some(document) => reply::document(document, via, known),
+        None if limits.tenants().is_some() => reply::hidden(Problem::tenant_not_found(), Some(via)),
+        None => reply::absent(Problem::tenant_not_found(), via),
     }
 }
 
@@ -125,16 +158,19 @@ mod tests {
             Found { value: Some(Document::new(body, 7)), via }
         };
         let known = IfNoneMatch::of([HeaderValue::from_static("\"7\"")]);
-        assert_eq!(answer(of("mine", Via::L1), &IfNoneMatch::default(), &limits).status(), 200);
+        let mine = within(of("mine", Via::L1), &limits).unwrap();
+        assert_eq!(answer(mine, &known, &limits).status(), StatusCode::NOT_MODIFIED);
+        assert!(within(of("other", Via::L1), &Limits::NONE).is_ok());
         for via in [Via::L1, Via::L2, Via::Store, Via::Bypass, Via::Stale(Duration::from_secs(7))] {
-            let other = answer(of("other", via), &known, &limits);
-            let absent = answer(Found { value: None, via }, &known, &limits);
-            assert_eq!(other.status(), StatusCode::NOT_FOUND);
-            assert_eq!(other.headers(), absent.headers());
-            let is_labelled = other.headers().contains_key(CACHE_STATUS);
+            let beyond = within(of("other", via), &limits).unwrap_err();
+            assert_eq!((beyond.tenant.unwrap().as_str(), beyond.via), ("other", via));
+            let absent = within(Found { value: None, via }, &limits).unwrap();
+            let absent = answer(absent, &known, &limits);
+            assert_eq!(absent.status(), StatusCode::NOT_FOUND);
+            let is_labelled = absent.headers().contains_key(CACHE_STATUS);
             assert_eq!(is_labelled, matches!(via, Via::Stale(_)));
         }
         let unreadable = Found { value: Some(Document::new(b"{}".to_vec(), 7)), via: Via::L1 };
-        assert_eq!(answer(unreadable, &known, &limits).status(), StatusCode::NOT_FOUND);
+        assert!(within(unreadable, &limits).unwrap_err().tenant.is_none());
     }
 }

@@ -14,8 +14,26 @@ pub mod versions;
 use super::auth::Caller;
 use super::problem::Problem;
 use super::state::Shared;
-use crate::domain::{Action, CredentialType, TenantId};
+use crate::domain::{Action, By, CredentialType, Scope, TenantId};
 use crate::service::Intent;
+
+/// Whether the caller may read a tenant, or its credentials of this type. That they may not is entered
+/// into the audit trail.
+fn readable(
+    state: &Shared,
+    caller: &Caller,
+    (id, kind): (&TenantId, Option<CredentialType>),
+    by: By,
+) -> bool {
+    let (sees, scope) = match kind {
+        None => (caller.sees(id), Scope::TenantsRead),
+        Some(kind) => (caller.sees_credentials(id, kind), Scope::CredentialsRead),
+    };
+    if !sees {
+        state.service.denied(by, Action::Access(scope), id, kind);
+    }
+    sees
+}
 
 /// Whether the caller may write a tenant, or its credentials of this type. Where not, it looks as if
 /// there were no such tenant, and is entered into the audit trail.

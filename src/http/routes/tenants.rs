@@ -11,13 +11,15 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::lookups::answer;
-use super::writable;
+use super::{readable, writable};
 use crate::cache::TenantBody;
 use crate::domain::{
-    Action, Edit, Limits, NewTenant, Settings, Status, Tenant, TenantId, TenantPatch,
+    Action, By, Edit, Limits, NewTenant, Settings, Status, Tenant, TenantId, TenantPatch,
 };
 use crate::http::auth::{Caller, Unlimited};
-use crate::http::extract::{Fields, IfNoneMatch, JsonBody, MergePatch, Query, Segment, number};
+use crate::http::extract::{
+    Fields, IfNoneMatch, JsonBody, MergePatch, Nothing, Query, Segment, number,
+};
 use crate::http::problem::Problem;
 use crate::http::reply::Reply;
 use crate::http::state::Shared;
@@ -99,9 +101,10 @@ pub async fn get(
     State(state): State<Shared>,
     Segment(id): Segment<TenantId>,
     caller: Caller,
+    by: By,
     known: IfNoneMatch,
 ) -> Result<Reply, Problem> {
-    if !caller.sees(&id) {
+    if !readable(&state, &caller, (&id, None), by) {
         return Ok(reply::hidden(Problem::tenant_not_found(), None));
     }
     Ok(answer(state.service.tenant(id).await?, &known, &Limits::NONE))
@@ -193,8 +196,14 @@ pub async fn delete(
     Segment(id): Segment<TenantId>,
     caller: Caller,
     intent: Intent,
+    _: Nothing,
 ) -> Result<Response, Problem> {
     writable(&state, &caller, (&id, None), (Action::TenantDelete, &intent))?;
+    // With it go its credentials of all types.
+    if caller.limits().types().is_some() {
+        state.service.denied(intent.by, Action::TenantDelete, &id, None);
+        return Err(Problem::token_of_types());
+    }
     let deleted = state.service.delete_tenant(id, intent).await?;
     let Acknowledged { coherence, .. } = deleted.ok_or_else(Problem::tenant_not_found)?;
     Ok(reply::acknowledged(StatusCode::NO_CONTENT, coherence))

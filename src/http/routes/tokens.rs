@@ -23,7 +23,7 @@ use crate::domain::{
     Action, By, Invalid, Limits, NewToken, Outcome, Scope, Scopes, TokenId, TokenRecord,
 };
 use crate::http::auth::Caller;
-use crate::http::extract::{Fields, JsonBody, Query, Segment, number};
+use crate::http::extract::{Fields, JsonBody, Nothing, Query, Segment, number};
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
@@ -95,8 +95,15 @@ pub async fn get(
     State(state): State<Shared>,
     Segment(id): Segment<TokenId>,
     caller: Caller,
+    by: By,
 ) -> Result<Response, Problem> {
-    let found = find(&state, &id, &caller).await?;
+    let found = find(&state, &id, &caller).await;
+    let is_hidden = found.is_err() && *caller.limits() != Limits::NONE;
+    if is_hidden {
+        let action = Action::Access(Scope::TokensAdmin);
+        state.service.token_not_written(by, action, Some(&id), Outcome::Denied);
+    }
+    let found = found?;
     Ok(unstored(Value::Object(shown(&found))))
 }
 
@@ -155,6 +162,7 @@ pub async fn revoke(
     caller: Caller,
     by: By,
     wait: Wait,
+    _: Nothing,
 ) -> Result<Response, Problem> {
     writable(&state, &id, &caller, (Action::TokenRevoke, &by)).await?;
     let revoked = state.service.revoke_token(id, by, wait).await?;

@@ -11,11 +11,11 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::writable;
-use crate::cache::secret_text;
+use super::{readable, writable};
+use crate::crypto::secret_text;
 use crate::domain::{Action, By, CredentialType, TenantId, Version, VersionInfo, version_tag};
 use crate::http::auth::Caller;
-use crate::http::extract::{Fields, JsonBody, Query, Segments, Three, number};
+use crate::http::extract::{Fields, JsonBody, Nothing, Query, Segments, Three, number};
 use crate::http::problem::Problem;
 use crate::http::state::Shared;
 use crate::http::{reply, schema};
@@ -50,13 +50,14 @@ pub async fn list(
     State(state): State<Shared>,
     Segments(id, kind): Segments<TenantId, CredentialType>,
     caller: Caller,
+    by: By,
     query: Query,
 ) -> Result<Response, Problem> {
     let [limit, before] = query.only(["limit", "before"])?;
     let limit = number("limit", limit, PAGE, (1, LARGEST_PAGE))?;
     let limit = u32::try_from(limit).unwrap_or(u32::MAX);
     let before = before.map(str::parse).transpose()?;
-    if !caller.sees_credentials(&id, kind) {
+    if !readable(&state, &caller, (&id, Some(kind)), by) {
         return Err(Problem::credentials_not_found(kind));
     }
     // One more than the page holds, to know whether another follows.
@@ -182,6 +183,7 @@ pub async fn delete(
     Segments(id, kind): Segments<TenantId, CredentialType>,
     caller: Caller,
     intent: Intent,
+    _: Nothing,
 ) -> Result<Response, Problem> {
     writable(&state, &caller, (&id, Some(kind)), (Action::CredentialsDelete, &intent))?;
     let deleted = state.service.delete_credentials(id, kind, intent).await?;
@@ -214,6 +216,7 @@ pub async fn undelete(
     Segments(id, kind): Segments<TenantId, CredentialType>,
     caller: Caller,
     intent: Intent,
+    _: Nothing,
 ) -> Result<Response, Problem> {
     writable(&state, &caller, (&id, Some(kind)), (Action::CredentialsUndelete, &intent))?;
     let set = state.service.undelete_credentials(id, kind, intent).await?;
@@ -245,6 +248,7 @@ pub async fn destroy_one(
     Three(id, kind, version): Three<TenantId, CredentialType, Version>,
     caller: Caller,
     intent: Intent,
+    _: Nothing,
 ) -> Result<Response, Problem> {
     writable(&state, &caller, (&id, Some(kind)), (Action::CredentialsDestroy, &intent))?;
     let destroyed = state.service.destroy_versions(id, kind, Some(version), intent).await?;
@@ -276,6 +280,7 @@ pub async fn destroy_all(
     Segments(id, kind): Segments<TenantId, CredentialType>,
     caller: Caller,
     intent: Intent,
+    _: Nothing,
 ) -> Result<Response, Problem> {
     writable(&state, &caller, (&id, Some(kind)), (Action::CredentialsDestroy, &intent))?;
     let destroyed = state.service.destroy_versions(id, kind, None, intent).await?;

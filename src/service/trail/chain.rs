@@ -96,13 +96,19 @@ impl ChainTask {
         if memory.pruned.is_some_and(|pruned| pruned.elapsed() < PRUNED_EVERY) {
             return Ok(());
         }
-        memory.pruned = Some(Instant::now());
-        let mut rows = 0;
+        let (mut rows, mut is_done) = (0, false);
         for _ in 0..BATCHES {
             match self.store.prune_audit(retention).await? {
-                None | Some(0) => break,
+                None | Some(0) => {
+                    is_done = true;
+                    break;
+                }
                 Some(batch) => rows += batch,
             }
+        }
+        // What is left is removed in the next round: chaining is not to wait for it.
+        if is_done {
+            memory.pruned = Some(Instant::now());
         }
         if rows > 0 {
             tracing::info!(rows, "removed old rows of the audit trail");

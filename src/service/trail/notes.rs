@@ -91,7 +91,8 @@ impl Notes {
 }
 
 impl Note {
-    /// Counts another one that is alike. What is not the same in both, the sum does not say.
+    /// Counts another one that is alike. What is not the same in both, the sum does not say; but it names
+    /// the first request, to look for in the log.
     fn count(&mut self, other: &Entry) {
         let times = self.entry.times + other.times;
         if self.entry.times == 0 {
@@ -102,6 +103,9 @@ impl Note {
             entry.kind.take_if(|kind| other.kind != Some(*kind));
             entry.version.take_if(|version| other.version != Some(*version));
             entry.token.take_if(|token| other.token.as_ref() != Some(token));
+            if entry.by.address != other.by.address {
+                entry.by.address = entry.by.address.map(network);
+            }
             if entry.fields != other.fields {
                 entry.fields = FieldNames::default();
             }
@@ -223,5 +227,16 @@ mod tests {
         let due = notes.take_due(begin, true).remove(0);
         let none = FieldNames::default();
         assert_eq!((due.times, due.token, due.version, due.fields), (2, None, None, none));
+
+        // Nor whose address it was, in a network.
+        let mut notes = Notes::begin(begin);
+        notes.add(denied("2001:db8::1"));
+        notes.add(denied("2001:db8::1"));
+        let due = notes.take_due(begin, true).remove(0);
+        assert_eq!(due.by, denied("2001:db8::1").by);
+        notes.add(denied("2001:db8::1"));
+        notes.add(denied("2001:db8::2"));
+        let due = notes.take_due(begin, true).remove(0);
+        assert_eq!(due.by.address, "2001:db8::".parse().ok());
     }
 }

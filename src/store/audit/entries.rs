@@ -36,6 +36,17 @@ pub(in crate::store) fn changed(before: &Tenant, after: &Tenant, by: &By) -> Ent
     Entry { fields: named(differ), ..Entry::of(by.clone(), Action::TenantUpdate).to(&after.id) }
 }
 
+/// A tenant was linked to an integration and its region, which may each be another one than before.
+pub(in crate::store) fn linked(
+    id: &TenantId,
+    (integration, region): (bool, bool),
+    by: &By,
+) -> Option<Entry> {
+    let fields = named([("genesys_integration_id", integration), ("genesys_region", region)]);
+    let entry = Entry { fields, ..Entry::of(by.clone(), Action::TenantUpdate).to(id) };
+    (integration || region).then_some(entry)
+}
+
 /// A tenant was deleted.
 pub(in crate::store) fn deleted(id: &TenantId, by: &By) -> Entry {
     Entry::of(by.clone(), Action::TenantDelete).to(id)

@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use sqlx::FromRow;
 
 pub(super) use self::entries::{
-    changed, created, credentials_gone, credentials_made, deleted, swept,
+    changed, created, credentials_gone, credentials_made, deleted, linked, swept,
 };
 pub use self::record::AuditRecord;
 pub use self::walk::{Break, Walk};
 use super::{StoreError, StoreResult};
 use crate::crypto::{ChainKey, Keyring, Link, Mark, OwnKey, Sealed, Unopened};
-use crate::domain::{Entry, TenantId};
+use crate::domain::{CredentialType, Entry, Limits, TenantId};
 
 /// What the key of the chain is sealed for.
 pub(super) const CHAIN_KEY: OwnKey = OwnKey("audit chain");
@@ -59,10 +59,12 @@ pub struct AuditQuery {
     pub from: Option<Timestamp>,
     /// Only those before this moment.
     pub to: Option<Timestamp>,
+    /// Only those within these, whatever else is asked: of others not even their number is told.
+    pub limits: Limits,
 }
 
 /// Entries that were read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct AuditPage {
     /// Those that are as wanted. There may be fewer than the limit, and none, with more to come:
     /// a page ends after so many rows that were looked at.
@@ -204,8 +206,22 @@ impl AuditQuery {
     /// or so many, where some of them may be left out.
     pub(super) fn looked_at(&self) -> i64 {
         let all = self.action.is_none() && self.outcome.is_none() && self.actor.is_none();
-        let all = all && self.from.is_none() && self.to.is_none();
+        let all = all && self.from.is_none() && self.to.is_none() && self.limits == Limits::NONE;
         if all { i64::from(self.limit) + 1 } else { LOOKED_AT }
+    }
+
+    /// Whether an entry is within the limits: one that is of a tenant, and of a type of credentials if it
+    /// is of any, which are there for whoever asks.
+    fn admits(&self, record: &AuditRecord) -> bool {
+        let is_of_type = |kinds: &[CredentialType]| {
+            let named = record.credential_type.as_deref();
+            named.is_none_or(|named| kinds.iter().any(|kind| kind.as_str() == named))
+        };
+        let is_of_tenant = match &record.tenant_id {
+            Some(tenant) => self.limits.admit(tenant),
+            None => self.limits.tenants().is_none(),
+        };
+        is_of_tenant && self.limits.types().is_none_or(is_of_type)
     }
 
     /// The number behind which the page begins.
@@ -222,12 +238,13 @@ pub(super) fn page(rows: Vec<LookedAtRow>, query: &AuditQuery) -> AuditPage {
     let more = looked_at >= query.looked_at();
     let mut page = AuditPage { records: Vec::new(), last: None, more };
     for row in rows {
-        if row.wanted && page.records.len() == limit {
+        let is_wanted = row.wanted && query.admits(&row.record);
+        if is_wanted && page.records.len() == limit {
             page.more = true;
             break;
         }
         page.last = row.record.number;
-        if row.wanted {
+        if is_wanted {
             page.records.push(row.record);
         }
     }

@@ -120,9 +120,10 @@ async fn set(
         require_current(&mut transaction, id, kind, precondition).await?;
     }
     require_ahead(&mut transaction, credentials).await?;
-    if let Some(link) = link {
-        set_link(&mut transaction, id, link).await?;
-    }
+    let linked = match link {
+        Some(link) => set_link(&mut transaction, id, link, by).await?,
+        None => 0,
+    };
     let (credential, version) = put(&mut transaction, keyring, id, kind, credentials).await?;
     let action = Action::CredentialsSet;
     let entry = credentials_made(action, (id, kind), credentials, version, by);
@@ -130,7 +131,8 @@ async fn set(
     let changes = logged_here(&mut transaction).await?;
     let tenant = owner(&mut transaction, id).await?;
     transaction.commit().await?;
-    Ok(Some(Written::logged(CredentialsSet { id: credential, version, tenant }, changes)))
+    let set = CredentialsSet { id: credential, version, tenant };
+    Ok(Some(Written::logged(set, changes).with_entries(1 + linked)))
 }
 
 /// Refuses credentials whose end does not lie ahead. By the database's clock, which all replicas share.

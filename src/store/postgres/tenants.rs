@@ -24,7 +24,7 @@ use crate::domain::{
     Action, By, Email, IntegrationId, Limits, Lookup, NewTenant, PhoneNumberId, Precondition,
     Region, ShortText, Status, Tenant, TenantId, TenantPatch,
 };
-use crate::store::audit::{changed, created, credentials_made, deleted};
+use crate::store::audit::{changed, created, credentials_made, deleted, linked};
 use crate::store::patch::patched;
 use crate::store::row::{GONE, LookupRow, TenantRow, number, readable};
 use crate::store::token::tenants_of;
@@ -85,6 +85,8 @@ const UPDATE: &str = "\
     UPDATE tenants SET name = $2, email = $3, status = $4, phone_number_id = $5, \
         display_phone_number = $6, genesys_integration_id = $7, genesys_org_id = $8, \
         genesys_region = $9, settings = $10::jsonb WHERE id = $1";
+const LINKS_ELSEWHERE: &str = "\
+    SELECT genesys_integration_id IS DISTINCT FROM $2, genesys_region IS DISTINCT FROM $3 FROM tenants WHERE id = $1";
 const LINK: &str =
     "UPDATE tenants SET genesys_integration_id = $2, genesys_region = $3 WHERE id = $1";
 const LOCK_WHOLLY: &str = "SELECT revision FROM tenants WHERE id = $1 FOR UPDATE";
@@ -305,15 +307,17 @@ pub(super) async fn set_link(
     connection: &mut PgConnection,
     id: &TenantId,
     link: &GenesysLink,
-) -> StoreResult<()> {
-    refuse_claimed(connection, id, None, Some(&link.integration_id)).await?;
-    sqlx::query(LINK)
-        .bind(id.as_str())
-        .bind(link.integration_id.as_str())
-        .bind(link.region.domain())
-        .execute(connection)
-        .await?;
-    Ok(())
+    by: &By,
+) -> StoreResult<u64> {
+    refuse_claimed(&mut *connection, id, None, Some(&link.integration_id)).await?;
+    let (integration, region) = (link.integration_id.as_str(), link.region.domain());
+    let differ = sqlx::query_as(LINKS_ELSEWHERE).bind(id.as_str()).bind(integration).bind(region);
+    let differ: (bool, bool) = differ.fetch_optional(&mut *connection).await?.ok_or(GONE)?;
+    let Some(entry) = linked(id, differ, by) else { return Ok(0) };
+    let link = sqlx::query(LINK).bind(id.as_str()).bind(integration).bind(region);
+    link.execute(&mut *connection).await?;
+    record(connection, &entry).await?;
+    Ok(1)
 }
 
 /// Writes every field of a tenant whose row is locked.

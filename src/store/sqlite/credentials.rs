@@ -116,9 +116,10 @@ async fn set(
     }
     require_ahead(&mut transaction, credentials).await?;
     let before = last_number(&mut transaction).await?;
-    if let Some(link) = link {
-        set_link(&mut transaction, id, link).await?;
-    }
+    let linked = match link {
+        Some(link) => set_link(&mut transaction, id, link, by).await?,
+        None => 0,
+    };
     let (credential, version) = put(&mut transaction, keyring, id, kind, credentials).await?;
     let action = Action::CredentialsSet;
     let entry = credentials_made(action, (id, kind), credentials, version, by);
@@ -126,7 +127,8 @@ async fn set(
     let changes = logged_after(&mut transaction, before).await?;
     let tenant = owner(&mut transaction, id).await?.ok_or(GONE)?;
     transaction.commit().await?;
-    Ok(Some(Written::logged(CredentialsSet { id: credential, version, tenant }, changes)))
+    let set = CredentialsSet { id: credential, version, tenant };
+    Ok(Some(Written::logged(set, changes).with_entries(1 + linked)))
 }
 
 /// Refuses credentials whose end does not lie ahead.

@@ -28,9 +28,13 @@ const HOLDS_SEALED: &str = "\
 const CAN_HOLD_TOKENS: &str =
     "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'tenant_token_pepper')";
 const HOLDS_TOKENS: &str = "SELECT EXISTS (SELECT 1 FROM tenant_token_pepper)";
+const CAN_HOLD_TRAIL: &str =
+    "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'tenant_audit_chain')";
+const HOLDS_TRAIL: &str = "SELECT EXISTS (SELECT 1 FROM tenant_audit_chain)";
 
 impl Sqlite {
-    /// Whether there is such a file and it has sealed credentials, which only their keyring opens.
+    /// Whether there is such a file and it has something sealed (credentials, the key of tokens, that of
+    /// the audit trail), which only its keyring opens.
     /// Changes nothing, and makes no file.
     ///
     /// # Errors
@@ -122,7 +126,11 @@ async fn look(path: &Path) -> Result<bool, MigrateError> {
 
 async fn seen(connection: &mut SqliteConnection) -> Result<bool, MigrateError> {
     is_complete(connection).await?;
-    for (can_hold, holds) in [(CAN_HOLD_SEALED, HOLDS_SEALED), (CAN_HOLD_TOKENS, HOLDS_TOKENS)] {
+    for (can_hold, holds) in [
+        (CAN_HOLD_SEALED, HOLDS_SEALED),
+        (CAN_HOLD_TOKENS, HOLDS_TOKENS),
+        (CAN_HOLD_TRAIL, HOLDS_TRAIL),
+    ] {
         if sqlx::query_scalar(can_hold).fetch_one(&mut *connection).await?
             && sqlx::query_scalar(holds).fetch_one(&mut *connection).await?
         {

@@ -14,7 +14,7 @@ use crate::domain::{
     Action, By, Email, IntegrationId, Limits, Lookup, NewTenant, PhoneNumberId, Precondition,
     Region, ShortText, Status, Tenant, TenantId, TenantPatch,
 };
-use crate::store::audit::{changed, created, credentials_made, deleted};
+use crate::store::audit::{changed, created, credentials_made, deleted, linked};
 use crate::store::patch::patched;
 use crate::store::row::{GONE, LookupRow, TenantRow, number, readable};
 use crate::store::token::tenants_of;
@@ -66,6 +66,8 @@ const UPDATE: &str = "\
     UPDATE tenants SET name = ?2, email = ?3, status = ?4, phone_number_id = ?5, \
         display_phone_number = ?6, genesys_integration_id = ?7, genesys_org_id = ?8, \
         genesys_region = ?9, settings = ?10 WHERE id = ?1";
+const LINKS_ELSEWHERE: &str = "\
+    SELECT genesys_integration_id IS NOT ?2, genesys_region IS NOT ?3 FROM tenants WHERE id = ?1";
 const LINK: &str =
     "UPDATE tenants SET genesys_integration_id = ?2, genesys_region = ?3 WHERE id = ?1";
 const REVISION: &str = "SELECT revision FROM tenants WHERE id = ?1";
@@ -246,14 +248,16 @@ pub(super) async fn set_link(
     connection: &mut SqliteConnection,
     id: &TenantId,
     link: &GenesysLink,
-) -> StoreResult<()> {
-    sqlx::query(LINK)
-        .bind(id.as_str())
-        .bind(link.integration_id.as_str())
-        .bind(link.region.domain())
-        .execute(connection)
-        .await?;
-    Ok(())
+    by: &By,
+) -> StoreResult<u64> {
+    let (integration, region) = (link.integration_id.as_str(), link.region.domain());
+    let differ = sqlx::query_as(LINKS_ELSEWHERE).bind(id.as_str()).bind(integration).bind(region);
+    let differ: (bool, bool) = differ.fetch_optional(&mut *connection).await?.ok_or(GONE)?;
+    let Some(entry) = linked(id, differ, by) else { return Ok(0) };
+    let link = sqlx::query(LINK).bind(id.as_str()).bind(integration).bind(region);
+    link.execute(&mut *connection).await?;
+    record(connection, &entry).await?;
+    Ok(1)
 }
 
 /// Writes every field of a tenant.

@@ -12,7 +12,7 @@ use super::audit::record;
 use super::changes::{last_number, logged_after};
 use super::credentials::{put, require_current, set_as};
 use super::tenants::owner;
-use super::{BEGIN, Sqlite};
+use super::{BEGIN, BUSY_TIMEOUT, Sqlite};
 use crate::crypto::Keyring;
 use crate::domain::{
     Action, By, CredentialType, NoVersion, Precondition, TenantId, Version, VersionInfo,
@@ -423,9 +423,9 @@ async fn destroy_batch(connection: &mut SqliteConnection, retention: Duration) -
 /// Empties the write-ahead log. That it can't be done fails no write: it is done again within the
 /// hour.
 async fn forget(connection: &mut SqliteConnection) {
-    match sqlx::query_as::<_, (i64, i64, i64)>(FORGET).fetch_one(connection).await {
-        Ok((0, _, _)) => {}
-        Ok(_) => tracing::warn!(
+    match forget_at_once(connection).await {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!(
             "somebody reads the database: the write-ahead log keeps for now what was destroyed"
         ),
         Err(error) => {
@@ -433,4 +433,13 @@ async fn forget(connection: &mut SqliteConnection) {
             tracing::warn!(error, "the write-ahead log keeps for now what was destroyed");
         }
     }
+}
+
+/// Waits for no reader: whoever wants to write would wait as well.
+async fn forget_at_once(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    sqlx::query("PRAGMA busy_timeout = 0").execute(&mut *connection).await?;
+    let done = sqlx::query_as::<_, (i64, i64, i64)>(FORGET).fetch_one(&mut *connection).await;
+    let patience = format!("PRAGMA busy_timeout = {}", BUSY_TIMEOUT.as_millis());
+    sqlx::query(sqlx::AssertSqlSafe(patience)).execute(connection).await?;
+    done.map(|(is_busy, _, _)| is_busy == 0)
 }

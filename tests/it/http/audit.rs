@@ -64,13 +64,14 @@ async fn who_did_what_is_in_the_trail_and_no_value() {
         replica.get("/api/tenants/by-phone/1").await.expecting(404);
         replica.get("/api/tenants/t1/credentials?type=genesys").await.expecting(404);
 
-        let found = entries(&replica, "/api/audit?order=oldest&tenant=t1", 9).await;
+        let found = entries(&replica, "/api/audit?order=oldest&tenant=t1", 10).await;
         let found: Vec<String> = found.iter().map(short).collect();
         assert_eq!(
             found,
             [
                 "anonymous tenant.create t1 - ok",
                 "anonymous credentials.set t1 whatsapp ok",
+                "anonymous tenant.update t1 - ok",
                 "anonymous credentials.set t1 genesys ok",
                 "anonymous credentials.reveal t1 whatsapp ok",
                 "anonymous credentials.reveal t1 whatsapp ok",
@@ -369,4 +370,53 @@ async fn what_fails_before_a_token_is_written_is_entered() {
     let actions: BTreeSet<_> = found.iter().map(action).collect();
     assert_eq!(actions, ["token.revoke failed", "token.rotate failed"].map(String::from).into());
     assert!(found.iter().all(|entry| entry["token_id"] == "0123456789abcdef"), "{found:?}");
+}
+
+/// Who asks for what is destroyed has tried to see it; and `*` names no secret that one has.
+#[tokio::test]
+async fn every_way_to_ask_for_a_secret_is_entered() {
+    for replica in stores().await {
+        tenant(&replica, "t1", "1").await;
+        set(&replica, "t1", "genesys", json!({"clientId": "c", "clientSecret": MARKER})).await;
+        let path = "/api/tenants/t1/credentials/genesys";
+        replica.get(path).header("if-none-match", "*").await.expecting(200);
+        replica.delete(&format!("{path}/versions/1")).await.expecting(204);
+        let gone = replica.get(&format!("{path}/versions/1")).await;
+        assert_problem(&gone, 410, "version_destroyed");
+        let found = entries(&replica, "/api/audit?tenant=t1&action=credentials.reveal", 2).await;
+        let found: Vec<_> = found.iter().map(action).collect();
+        assert_eq!(found, ["credentials.reveal not_found", "credentials.reveal ok"]);
+    }
+}
+
+/// Credentials of Genesys say which integration a tenant is, and whoever sets them changes that.
+#[tokio::test]
+async fn another_integration_is_a_change_of_the_tenant() {
+    for replica in stores().await {
+        tenant(&replica, "t1", "1").await;
+        let path = "/api/tenants/t1/genesys/credentials";
+        for (integration, region) in
+            [("i1", "euc1"), ("i1", "euc1"), ("i1", "use1"), ("i2", "use1")]
+        {
+            let body = json!({
+                "clientId": "c", "clientSecret": MARKER, "region": region,
+                "integrationId": integration,
+            });
+            replica.put_json(path, &body).await.expecting(200);
+        }
+        let found = entries(&replica, "/api/audit?tenant=t1&action=tenant.update", 3).await;
+        let fields: Vec<_> = found.iter().map(|entry| entry["fields"].clone()).collect();
+        assert_eq!(
+            fields,
+            [
+                json!(["genesys_integration_id"]),
+                json!(["genesys_region"]),
+                json!(["genesys_integration_id", "genesys_region"]),
+            ]
+        );
+        let counted = replica.metrics().await;
+        let counted = counted.value("tenant_audit_entries_total", &[("outcome", "ok")]);
+        let made = entries(&replica, "/api/audit?outcome=ok&limit=200", 8).await.len();
+        assert_eq!(format!("{counted:.0}"), made.to_string());
+    }
 }

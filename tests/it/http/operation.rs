@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -223,4 +225,25 @@ async fn requests_are_logged_by_template_and_never_by_id() {
             assert!(!text.contains(private), "{text}");
         }
     }
+}
+
+/// Anybody may ask, as often as they like.
+#[tokio::test]
+async fn the_database_is_asked_how_it_is_by_one_at_a_time() {
+    let database = Postgres::database().await;
+    let replica = Replica::builder().database(&database).start().await;
+    let pings = async || {
+        let labels = [("query", "ping")];
+        replica.metrics().await.value("tenant_store_query_seconds_count", &labels)
+    };
+    let before = pings().await;
+    let began = Instant::now();
+    let asked: Vec<_> = (0..300).map(|_| replica.get("/health").into_future()).collect();
+    for answer in futures_util::future::join_all(asked).await {
+        answer.expecting(200);
+    }
+    // One each 250 ms at most, however long it took.
+    let most = 2.0 + began.elapsed().as_secs_f64() / 0.25;
+    let asked = pings().await - before;
+    assert!((1.0..most).contains(&asked), "{asked} of {most}");
 }

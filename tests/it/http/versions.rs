@@ -377,3 +377,31 @@ async fn a_masked_answer_that_is_sent_back_is_refused_or_changes_nothing() {
     }
     assert!(refused > 20 && unchanged > 5, "{refused} were refused, {unchanged} changed nothing");
 }
+
+/// Who names one version where all are meant does not lose them all.
+#[tokio::test]
+async fn what_takes_no_body_does_not_pass_over_one() {
+    for replica in with_versions(2).await {
+        let tenant = "/tenants/t-1".to_owned();
+        for (method, path) in [
+            (Method::POST, format!("{WHATSAPP}/destroy")),
+            (Method::POST, format!("{WHATSAPP}/undelete")),
+            (Method::DELETE, WHATSAPP.to_owned()),
+            (Method::DELETE, format!("{WHATSAPP}/versions/1")),
+            (Method::DELETE, tenant),
+        ] {
+            let ask = |path: &str| replica.request(method.clone(), path);
+            for body in [json!({"version": 1}), json!({"versions": [1]})] {
+                assert_problem(&ask(&path).json(&body).await, 400, "unknown_field");
+            }
+            assert_problem(&ask(&path).json(&json!([1])).await, 400, "invalid_body");
+            assert_problem(&ask(&path).body("version=1").await, 400, "malformed_json");
+            assert_problem(&ask(&format!("{path}?version=1")).await, 400, "invalid_query");
+        }
+        let list = replica.get_json(&format!("{WHATSAPP}/versions")).await;
+        let states = list["versions"].as_array().unwrap().iter().map(|one| &one["state"]);
+        assert_eq!(states.collect::<Vec<_>>(), ["current", "superseded"], "{list}");
+        let destroyed = post(&replica, "destroy").json(&json!({})).await.expecting(200);
+        assert_eq!(destroyed.json(), json!({"destroyed": 2}));
+    }
+}

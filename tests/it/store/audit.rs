@@ -28,6 +28,7 @@ fn all(order: Order) -> AuditQuery {
         actor: None,
         from: None,
         to: None,
+        limits: Limits::NONE,
     }
 }
 

@@ -1,11 +1,19 @@
 //! `tenant-service token`.
 
 use serde_json::Value;
+use sqlx::{AssertSqlSafe, SqlitePool};
 
-use super::{Embedded, id_of, make, with};
-use crate::harness::{Scratch, run_cli};
+use super::{Embedded, closed, id_of, make, with};
+use crate::coherence::fleet::DEADLINE;
+use crate::harness::{Scratch, eventually, run_cli};
 
 const BY_PHONE: &str = "/api/tenants/by-phone/123456789";
+
+/// The database of an embedded service.
+async fn database_of(folder: &Scratch) -> SqlitePool {
+    let file = folder.join("tenant-service.db");
+    SqlitePool::connect(&format!("sqlite://{}", file.display())).await.unwrap()
+}
 
 #[tokio::test]
 async fn tokens_are_made_listed_replaced_and_revoked() {
@@ -82,6 +90,15 @@ async fn mistakes_are_told_without_values() {
     }
     let list = run_cli(&["token", "list", "--json"], &environment).await.expecting(0);
     assert_eq!(list.json(), Value::Array(Vec::new()));
+    // What was tried in vain is in the trail, though nothing runs.
+    let pool = database_of(&folder).await;
+    let tried = sqlx::query_as("SELECT action, outcome, token_id FROM tenant_audit ORDER BY seq");
+    let tried: Vec<(String, String, String)> = tried.fetch_all(&pool).await.unwrap();
+    let [revoke] = tried.as_slice() else { panic!("{tried:?}") };
+    assert_eq!(
+        (&*revoke.0, &*revoke.1, &*revoke.2),
+        ("token.revoke", "not_found", "0123456789abcdef")
+    );
 }
 
 /// Without it no token could be told from another, so a new one is not made in its place.
@@ -94,5 +111,29 @@ async fn a_lost_keyring_is_not_replaced_where_there_are_tokens() {
     let output = run_cli(&["token", "list"], &environment).await;
     assert_ne!(output.code, 0, "{output:?}");
     assert!(output.stderr.contains("keyring"), "{}", output.stderr);
+    assert!(!folder.join("keyring.json").exists());
+}
+
+/// Nor where there is nothing but a trail: with another keyring it could be neither verified nor gone on with.
+#[tokio::test]
+async fn a_lost_keyring_is_not_replaced_where_there_is_a_trail() {
+    let folder = Scratch::new("data");
+    let replica = closed().data_dir(&folder).start().await;
+    eventually(DEADLINE, "the trail is chained", async || {
+        let metrics = replica.metrics().await;
+        metrics.has("tenant_audit_unchained", &[])
+            && metrics.value("tenant_audit_unchained", &[]) < 1.0
+    })
+    .await;
+    assert_eq!(replica.terminate().await, 0);
+    let pool = database_of(&folder).await;
+    for table in ["tenants", "tenant_credential_history", "tenant_token_pepper"] {
+        sqlx::query(AssertSqlSafe(format!("DELETE FROM {table}"))).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    std::fs::remove_file(folder.join("keyring.json")).unwrap();
+    let environment = [("DATA_DIR", folder.to_str().unwrap())];
+    let output = run_cli(&["token", "list"], &environment).await;
+    assert_ne!(output.code, 0, "{output:?}");
     assert!(!folder.join("keyring.json").exists());
 }

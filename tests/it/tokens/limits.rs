@@ -138,12 +138,61 @@ async fn a_token_of_one_type_sees_no_other() {
     assert!(shown.iter().any(|kind| kind == "whatsapp"), "{shown:?}");
     assert!(shown.iter().all(|kind| kind != "genesys"), "{shown:?}");
 
+    // Nor are they taken away with their tenant.
+    let deleted = with(replica.delete("/api/tenants/red"), &token).await.expecting(403);
+    assert_eq!(deleted.json()["code"], "insufficient_scope");
+
     let set = |kind: &str| json!({"type": kind, "credentials": {"clientId": "mine"}});
     let path = "/api/tenants/red/credentials";
     with(replica.put_json(path, &set("genesys")), &token).await.expecting(404);
     with(replica.put_json(path, &set("whatsapp")), &token).await.expecting(200);
     let kept = with(replica.get("/api/tenants/red/credentials/genesys"), admin).await;
     assert_eq!(kept.expecting(200).json()["clientId"], "c");
+}
+
+/// Not by how a page is cut, either.
+#[tokio::test]
+async fn the_trail_tells_nothing_of_other_tenants() {
+    let Embedded { replica, admin, .. } = &Embedded::start().await;
+    for (id, phone) in [("red", "1001"), ("blue", "1002"), ("green", "1003")] {
+        tenant(replica, admin, id, phone).await;
+    }
+    let ask = async |token: &str, query: &str| {
+        with(replica.get(&format!("/api/audit?{query}")), token).await.expecting(200).json()
+    };
+    eventually(DEADLINE, "what was done is in the trail", async || {
+        let of = async |id: &str| ask(admin, &format!("tenant={id}")).await["entries"].clone();
+        let all = [of("red").await, of("blue").await, of("green").await];
+        if all.iter().all(|of| of.as_array().unwrap().len() == 3) { Ok(()) } else { Err(all) }
+    })
+    .await;
+    let red = limited(replica, admin, &["audit:read"], &["red"]).await;
+    let both = limited(replica, admin, &["audit:read"], &["red", "green"]).await;
+    for token in [&red, &both] {
+        for rest in
+            ["", "&limit=1", "&order=oldest&limit=1", "&action=credentials.set", "&outcome=ok"]
+        {
+            let foreign = ask(token, &format!("tenant=blue{rest}")).await;
+            assert_eq!(foreign, ask(token, &format!("tenant=absent{rest}")).await, "{rest}");
+            assert_eq!(foreign["entries"], json!([]), "{rest}");
+        }
+    }
+    // Whoever is limited to one follows its entries alone, by as many pages as those fill.
+    let (mut after, mut seen) = ("0".to_owned(), Vec::new());
+    loop {
+        let page = ask(&red, &format!("order=oldest&limit=1&after={after}")).await;
+        seen.extend(page["entries"].as_array().unwrap().iter().map(|it| it["action"].clone()));
+        if page["more"] == false {
+            break;
+        }
+        page["next"].as_str().unwrap().clone_into(&mut after);
+    }
+    assert_eq!(seen, ["tenant.create", "credentials.set", "credentials.set"]);
+    // What is of others ends no page.
+    let page = ask(&both, "order=oldest&limit=6").await;
+    let tenants = page["entries"].as_array().unwrap().iter().map(|it| it["tenant_id"].clone());
+    assert_eq!(tenants.collect::<Vec<_>>(), ["red", "red", "red", "green", "green", "green"]);
+    assert_eq!(page["more"], false);
 }
 
 /// What a limited administrator hands out is no more than they have.

@@ -17,7 +17,7 @@ use crate::harness::{Postgres, Replica, eventually};
 /// Of one's own, and of another's with a token that is limited to one's own.
 type Entered = (&'static [&'static str], &'static [&'static str]);
 
-/// Of what is only read, and shows no secret.
+/// Of lists, which show what is within the limits.
 const NOTHING: Entered = (&[], &[]);
 
 fn entered(name: &str) -> Entered {
@@ -27,10 +27,11 @@ fn entered(name: &str) -> Entered {
         | "GET /api/tenants/{id}/credentials/{type}/versions/{version}" => {
             (&["credentials.reveal ok"], &["credentials.reveal denied"])
         }
-        "PUT /api/tenants/{id}/credentials"
-        | "POST /api/tenants/{id}/credentials"
-        | "PUT /api/tenants/{id}/genesys/credentials" => {
+        "PUT /api/tenants/{id}/credentials" | "POST /api/tenants/{id}/credentials" => {
             (&["credentials.set ok"], &["credentials.set denied"])
+        }
+        "PUT /api/tenants/{id}/genesys/credentials" => {
+            (&["credentials.set ok", "tenant.update ok"], &["credentials.set denied"])
         }
         "DELETE /api/tenants/{id}/credentials/{type}" => {
             (&["credentials.delete ok"], &["credentials.delete denied"])
@@ -53,7 +54,18 @@ fn entered(name: &str) -> Entered {
         "POST /api/tokens/{token_id}/rotate" => {
             (&["token.create ok", "token.rotate ok"], &["token.rotate denied"])
         }
-        read if read.starts_with("GET ") => NOTHING,
+        "GET /api/tenants/by-phone/{phone_number_id}"
+        | "GET /api/tenants/by-integration/{genesys_integration_id}" => {
+            (&[], &["lookup.read denied"])
+        }
+        "GET /api/tenants/{id}" => (&[], &["tenant.read denied"]),
+        "GET /api/tenants/{id}/credentials"
+        | "GET /api/tenants/{id}/genesys/credentials"
+        | "GET /api/tenants/{id}/credentials/{type}/versions" => {
+            (&[], &["credentials.read denied"])
+        }
+        "GET /api/tokens/{token_id}" => (&[], &["tokens.admin denied"]),
+        "GET /api/tenants" | "GET /api/tokens" | "GET /api/audit" => NOTHING,
         _ => panic!("{name}: say what it enters into the audit trail"),
     }
 }
