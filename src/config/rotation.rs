@@ -18,6 +18,11 @@ pub(super) struct Options {
     /// has locked. What was done until then stays done
     #[arg(long, default_value = "600", value_name = "SECONDS")]
     wait: Given,
+
+    /// Add a key also where rows are left that have neither the primary key nor any that opens them: to
+    /// be rid of a primary key that has leaked, before those rows are repaired
+    #[arg(long)]
+    new_key: bool,
 }
 
 /// How a key is replaced.
@@ -27,6 +32,8 @@ pub struct Rotation {
     pub rows_per_second: NonZeroU32,
     /// How long to wait where nothing moves.
     pub patience: Duration,
+    /// Whether a key is added whatever is left of the rotation before.
+    pub new_key: bool,
 }
 
 impl Options {
@@ -37,6 +44,7 @@ impl Options {
         Some(Rotation {
             rows_per_second: NonZeroU32::new(rows?)?,
             patience: Duration::from_secs(seconds?),
+            new_key: self.new_key,
         })
     }
 }

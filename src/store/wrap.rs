@@ -11,6 +11,13 @@ use super::token::PEPPER;
 use super::{Refusal, StoreError, StoreResult};
 use crate::crypto::{Keyring, OwnKey, Rewrap, Subject};
 
+/// Rows of a table that are looked at for a batch at most. Those that have the new key already are passed
+/// over, which in a table of millions would otherwise take longer than a statement may.
+pub(super) const WINDOW: i64 = 5_000;
+
+/// Where a row is.
+pub(super) type Place = (String, String, i64);
+
 /// A row, by its place.
 #[derive(FromRow)]
 pub(super) struct WrappedRow {
@@ -26,7 +33,7 @@ pub(super) struct WrappedRow {
 }
 
 impl WrappedRow {
-    pub fn place(&self) -> (String, String, i64) {
+    pub fn place(&self) -> Place {
         (self.first.clone(), self.second.clone(), self.number)
     }
 }

@@ -83,20 +83,24 @@ impl Rotating<'_> {
     /// Adds a key, unless there is something to go on with.
     async fn begin(&self, editor: &mut KeyringEditor) -> anyhow::Result<()> {
         let uses = self.store.key_uses().await.context("counting the rows of each key")?;
-        for used in &uses {
-            if !editor.has(&used.key_id) {
+        for used in uses.iter().filter(|used| !editor.has(&used.key_id)) {
+            let told = format!(
+                "{} rows of {} name the key {}, which {} does not have",
+                used.rows,
+                used.table,
+                used.key_id,
+                editor.path().display(),
+            );
+            if !self.plan.new_key {
                 bail!(
-                    "{} rows of {} name a key that {} does not have; put it back (from a backup of \
-                     the keyring) or see `tenant-service keys status`",
-                    used.rows,
-                    used.table,
-                    editor.path().display(),
+                    "{told}; put it back (from a backup of the keyring), or see `tenant-service keys status`"
                 );
             }
+            say(&told);
         }
         if let Some(next) = editor.next() {
             say(&format!("going on with the key {next}, which was added before"));
-        } else if uses.iter().any(|used| used.key_id != editor.primary()) {
+        } else if !self.plan.new_key && uses.iter().any(|used| used.key_id != editor.primary()) {
             say("going on: rows are left that name another key than the primary");
         } else {
             editor.add_next()?;
@@ -158,7 +162,7 @@ impl Rotating<'_> {
                 bail!(
                     "{} rows are left as they were, for they do not open: {named:?}; all others \
                      have the new key. Repair or delete those (docs/operations.md), then run this \
-                     again",
+                     again; or, to replace the primary key before that, with --new-key",
                     refused.len(),
                 );
             } else if moved.elapsed() > self.plan.patience {
@@ -190,7 +194,7 @@ impl Rotating<'_> {
     fn pause(&self, rows: u64, took: Duration) -> Duration {
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
         let fair = Duration::from_secs(1) * rows / self.plan.rows_per_second.get();
-        if rows == 0 { Duration::ZERO } else { fair.saturating_sub(took).max(took) }
+        fair.saturating_sub(took).max(took)
     }
 
     /// Rows that name another key than the primary.

@@ -9,7 +9,9 @@ use sqlx::{Connection, SqliteConnection};
 use super::{BEGIN, Sqlite};
 use crate::crypto::Keyring;
 use crate::store::row::number;
-use crate::store::wrap::{Batch, RewrapRow, WrappedRow, chain_key, credential, pepper};
+use crate::store::wrap::{
+    Batch, Place, RewrapRow, WINDOW, WrappedRow, chain_key, credential, pepper,
+};
 use crate::store::{
     Cause, KeyUse, RotationLock, StoreError, StoreResult, WrapPlace, WrapStep, Wrapping,
 };
@@ -19,9 +21,18 @@ use crate::telemetry::metrics::timed_query;
 struct Table {
     name: &'static str,
     count: &'static str,
+    /// The last one of the rows that are looked at next.
+    window: &'static str,
     page: &'static str,
     replace: &'static str,
     rewrap: RewrapRow,
+}
+
+/// The columns of a row's place, in their order.
+macro_rules! place {
+    ($first:literal, $second:literal, $number:literal) => {
+        concat!($first, ", ", $second, ", ", $number)
+    };
 }
 
 /// A table by its name, the columns of a row's place, and how its data keys are wrapped anew.
@@ -34,6 +45,22 @@ macro_rules! table {
                 $name,
                 " WHERE key_id IS NOT NULL GROUP BY key_id ORDER BY key_id"
             ),
+            window: concat!(
+                "SELECT first, second, number FROM ( \
+                     SELECT ",
+                $first,
+                " AS first, ",
+                $second,
+                " AS second, ",
+                $number,
+                " AS number FROM ",
+                $name,
+                " WHERE (",
+                place!($first, $second, $number),
+                ") > (?1, ?2, ?3) ORDER BY ",
+                place!($first, $second, $number),
+                " LIMIT ?4) AS w ORDER BY first DESC, second DESC, number DESC LIMIT 1"
+            ),
             page: concat!(
                 "SELECT ",
                 $first,
@@ -41,35 +68,22 @@ macro_rules! table {
                 $second,
                 " AS second, ",
                 $number,
-                " AS number, \
-                     id, key_id, wrapped_key FROM ",
+                " AS number, id, key_id, wrapped_key FROM ",
                 $name,
                 " WHERE (",
-                $first,
-                ", ",
-                $second,
-                ", ",
-                $number,
-                ") > (?1, ?2, ?3) \
-                     AND key_id <> ?4 AND wrapped_key IS NOT NULL \
-                 ORDER BY ",
-                $first,
-                ", ",
-                $second,
-                ", ",
-                $number,
-                " LIMIT ?5"
+                place!($first, $second, $number),
+                ") > (?1, ?2, ?3) AND (",
+                place!($first, $second, $number),
+                ") <= (?4, ?5, ?6) AND key_id <> ?7 AND wrapped_key IS NOT NULL ORDER BY ",
+                place!($first, $second, $number),
+                " LIMIT ?8"
             ),
             replace: concat!(
                 "UPDATE ",
                 $name,
                 " SET key_id = ?6, wrapped_key = ?7 \
                  WHERE (",
-                $first,
-                ", ",
-                $second,
-                ", ",
-                $number,
+                place!($first, $second, $number),
                 ") = (?1, ?2, ?3) \
                      AND key_id = ?4 AND wrapped_key = ?5"
             ),
@@ -84,11 +98,17 @@ macro_rules! one_row {
         Table {
             name: $name,
             count: concat!("SELECT key_id, count(*) FROM ", $name, " GROUP BY key_id"),
+            window: concat!(
+                "SELECT '' AS first, '' AS second, 1 AS number FROM ",
+                $name,
+                " WHERE ('', '', 1) > (?1, ?2, ?3) LIMIT ?4"
+            ),
             page: concat!(
                 "SELECT '' AS first, '' AS second, 1 AS number, '' AS id, key_id, wrapped_key \
                  FROM ",
                 $name,
-                " WHERE ('', '', 1) > (?1, ?2, ?3) AND key_id <> ?4 LIMIT ?5"
+                " WHERE ('', '', 1) > (?1, ?2, ?3) AND ('', '', 1) <= (?4, ?5, ?6) \
+                     AND key_id <> ?7 LIMIT ?8"
             ),
             replace: concat!(
                 "UPDATE ",
@@ -194,18 +214,27 @@ async fn rewrap(
     };
     let mut transaction = connection.begin_with(BEGIN).await?;
     let (first, second, after) = &from.row;
+    let window = sqlx::query_as(table.window).bind(first).bind(second).bind(after).bind(WINDOW);
+    let window: Option<Place> = window.fetch_optional(&mut *transaction).await?;
+    let Some(end) = window else {
+        let next = WrapPlace { table: from.table + 1, ..WrapPlace::default() };
+        let next = (next.table < TABLES.len()).then_some(next);
+        return Ok(WrapStep { rewrapped: 0, refused: Vec::new(), next });
+    };
     let rows: Vec<WrappedRow> = sqlx::query_as(table.page)
         .bind(first)
         .bind(second)
         .bind(after)
+        .bind(&end.0)
+        .bind(&end.1)
+        .bind(end.2)
         .bind(keyring.primary())
         .bind(i64::from(limit))
         .fetch_all(&mut *transaction)
         .await?;
-    let next = match rows.last() {
-        Some(last) => WrapPlace { table: from.table, row: last.place() },
-        None => WrapPlace { table: from.table + 1, ..WrapPlace::default() },
-    };
+    // Behind a page that is full there may be more in this window.
+    let last = rows.last().filter(|_| rows.len() >= limit as usize).map_or(end, WrappedRow::place);
+    let next = Some(WrapPlace { table: from.table, row: last });
     let Batch { rows, refused } = Batch::of(rows, keyring, table.rewrap);
     let mut rewrapped = 0;
     for (row, key_id, wrapped_key) in rows {
@@ -222,6 +251,5 @@ async fn rewrap(
         rewrapped += replaced.rows_affected();
     }
     transaction.commit().await?;
-    let next = (next.table < TABLES.len()).then_some(next);
     Ok(WrapStep { rewrapped, refused, next })
 }

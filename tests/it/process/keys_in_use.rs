@@ -154,6 +154,21 @@ async fn a_row_that_does_not_open_is_named_and_stops_nothing_else() {
     assert_eq!(own.database.scalar::<i64>(&others).await, 2);
     let refused = run_cli(&["keys", "retire"], &own.environment()).await.expecting(1).stderr;
     assert!(refused.contains("1 rows of tenant_credentials need the key"), "{refused}");
+
+    // It keeps nobody from replacing a key that has leaked; nor does one that names a key of its own.
+    assert!(told.contains("--new-key"), "{told}");
+    let made_up =
+        "UPDATE tenant_credentials SET key_id = '0123456789abcdef' WHERE tenant_id = 't2'";
+    own.database.execute(made_up).await;
+    let told = run_cli(&["keys", "rotate"], &own.environment()).await.expecting(1).stderr;
+    assert!(told.contains("0123456789abcdef"), "{told}");
+    assert_eq!(Keyring::load(Path::new(&own.file)).unwrap().primary(), new);
+    let rotate = ["keys", "rotate", "--new-key"];
+    let told = run_cli(&rotate, &own.environment()).await.expecting(1).stderr;
+    assert!(told.contains("1 rows are left") && told.contains("t2"), "{told}");
+    let newest = Keyring::load(Path::new(&own.file)).unwrap().primary();
+    let others = format!("SELECT count(*) FROM tenant_credentials WHERE key_id = '{newest}'");
+    assert_eq!((own.database.scalar::<i64>(&others).await, newest == new), (2, false));
     let body = json!({"type": "whatsapp", "credentials": {"access_token": "made-up-token-4"}});
     replica.put_json("/api/tenants/t3/credentials", &body).await.expecting(200);
     // What is destroyed need not open for that.

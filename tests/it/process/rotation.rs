@@ -356,7 +356,7 @@ async fn status_tells_rows_by_key_and_those_that_nothing_opens() {
     assert_eq!(status["keys"][1]["state"], "missing", "{status}");
     assert_eq!(status["replicas"][0]["primary"], status["keys"][1]["id"], "{status}");
     let refused = run_cli(&["keys", "rotate"], &environment).await.expecting(1).stderr;
-    assert!(refused.contains("name a key that") && refused.contains("does not have"), "{refused}");
+    assert!(refused.contains("name the key") && refused.contains("does not have"), "{refused}");
     assert_eq!(document(&other)["keys"].as_array().unwrap().len(), 1, "and nothing was begun");
     let nowhere = [("DATABASE_URL", "postgres://h/d"), ("KEYRING_FILE", "/nowhere")];
     run_cli(&["keys", "status"], &nowhere).await.expecting(2);

@@ -119,6 +119,7 @@ conformance! {
         replicas_may_seal_at_once;
     wrapping:
         a_pass_changes_nothing_but_the_keys,
+        rows_that_are_done_are_passed_over,
         what_does_not_open_is_refused_and_stays,
         a_pepper_that_does_not_open_is_left_as_it_is,
         a_retired_key_is_refused_whoever_writes,

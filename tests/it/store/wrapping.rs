@@ -75,6 +75,30 @@ pub(super) async fn a_pass_changes_nothing_but_the_keys(bed: &Bed) {
     assert!(bed.store.pepper().await.unwrap().unwrap().verifies(&token, &issued.hash));
 }
 
+/// However many rows have the new key already: each look is at so many, and goes on behind them.
+pub(super) async fn rows_that_are_done_are_passed_over(bed: &Bed) {
+    const DONE: u64 = 12_000;
+    let (bed, ..) = rotated(bed).await;
+    assert_eq!(pass(&bed).await.0, ROWS);
+    // Of versions that nobody has, before one that is left.
+    let copy = format!(
+        "INSERT INTO tenant_credential_history (tenant_id, credential_type, version, id, key_id, \
+             wrapped_key, sealed, valid_from, superseded_at) \
+         WITH RECURSIVE n (n) AS (SELECT 3 UNION ALL SELECT n + 1 FROM n WHERE n < {DONE} + 2) \
+         SELECT tenant_id, credential_type, n, id, key_id, wrapped_key, sealed, valid_from, superseded_at \
+         FROM tenant_credential_history, n WHERE tenant_id = 'a'"
+    );
+    bed.by_hand(&copy).await.unwrap();
+    let (mut place, mut looks) = (Some(WrapPlace::default()), 0);
+    while let Some(from) = place {
+        let step = bed.store.rewrap(from, 200).await.unwrap();
+        assert_eq!((step.rewrapped, step.refused.len()), (0, 0));
+        (place, looks) = (step.next, looks + 1);
+    }
+    // Three of the history, one of the current ones, and one at the end of each of four tables.
+    assert!((8..=10).contains(&looks), "{looks}");
+}
+
 pub(super) async fn what_does_not_open_is_refused_and_stays(bed: &Bed) {
     let (bed, old, _) = rotated(bed).await;
     bed.by_hand(
