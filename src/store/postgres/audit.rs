@@ -1,9 +1,9 @@
 //! The audit trail in PostgreSQL.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, FromRow, PgConnection};
 
 use super::{Postgres, bounded};
 use crate::crypto::{Keyring, Mark};
@@ -77,7 +77,7 @@ const BEGIN_CHAIN: &str = concat!(
 const UNCHAINED: &str = concat!(
     "SELECT ",
     record_columns!(),
-    "FROM tenant_audit WHERE number IS NULL ORDER BY seq LIMIT $1"
+    "FROM tenant_audit WHERE number IS NULL AND seq > $2 ORDER BY seq LIMIT $1"
 );
 const HASH: &str = "SELECT hash FROM tenant_audit WHERE number = $1";
 const NUMBER: &str = "\
@@ -104,16 +104,28 @@ const STANDING: &str = concat!(
     "SELECT ",
     chain_columns!(),
     ", (SELECT count(*) FROM ( \
-           SELECT 1 FROM tenant_audit WHERE number IS NULL LIMIT $1) AS u) AS unchained, \
+           SELECT 1 FROM tenant_audit WHERE number IS NULL AND seq > $2 LIMIT $1) AS u) AS unchained, \
        (SELECT least(extract(epoch FROM clock_timestamp() - occurred_at) * 1000, 1e15)::bigint \
-        FROM tenant_audit WHERE number IS NULL AND isfinite(occurred_at) \
+        FROM tenant_audit WHERE number IS NULL AND seq > $2 AND isfinite(occurred_at) \
         ORDER BY seq LIMIT 1) AS oldest_unchained_ms, \
+       (SELECT seq FROM tenant_audit WHERE number IS NULL AND seq > $2 \
+        ORDER BY seq LIMIT 1) AS first_unchained, \
+       (SELECT coalesce(max(seq), 0) FROM tenant_audit) AS last, \
        (SELECT count(*) FROM ( \
            SELECT 1 FROM tenant_audit WHERE number > coalesce(head, 0) LIMIT $1) AS b) AS beyond, \
        (SELECT count(*) FROM ( \
            SELECT 1 FROM tenant_audit WHERE number <= anchor LIMIT $1) AS b) AS behind \
      FROM (SELECT 1) AS one LEFT JOIN tenant_audit_chain ON true"
 );
+
+/// How the trail stands, and what a look has found.
+#[derive(FromRow)]
+struct LookRow {
+    #[sqlx(flatten)]
+    standing: StandingRow,
+    first_unchained: Option<i64>,
+    last: i64,
+}
 
 #[async_trait]
 impl AuditTrail for Postgres {
@@ -131,7 +143,8 @@ impl AuditTrail for Postgres {
 
     async fn chain(&self) -> StoreResult<Option<Chained>> {
         let mut lease = self.lease().await?;
-        let done = bounded("audit_chain", chain(&mut lease, &self.keyring)).await;
+        let chained = chain(&mut lease, &self.keyring, self.looks.floor());
+        let done = bounded("audit_chain", chained).await;
         lease.settle(done)
     }
 
@@ -144,8 +157,11 @@ impl AuditTrail for Postgres {
     async fn audit_standing(&self) -> StoreResult<Standing> {
         let mut lease = self.lease().await?;
         let read = bounded("audit_standing", async {
-            let row = sqlx::query_as::<_, StandingRow>(STANDING).bind(MOST_COUNTED + 1);
-            Ok(row.fetch_one(&mut *lease).await?.into())
+            let look = self.looks.next(Instant::now());
+            let row = sqlx::query_as::<_, LookRow>(STANDING).bind(MOST_COUNTED + 1);
+            let row = row.bind(look.behind).fetch_one(&mut *lease).await?;
+            self.looks.found(look, row.first_unchained, row.last, Instant::now());
+            Ok(row.standing.into())
         });
         let read = read.await;
         lease.settle(read)
@@ -222,7 +238,11 @@ async fn current(connection: &mut PgConnection) -> StoreResult<Option<Chain>> {
     if is_numbered { Err(StoreError::Chain(Break::NoChain)) } else { Ok(None) }
 }
 
-async fn chain(connection: &mut PgConnection, keyring: &Keyring) -> StoreResult<Option<Chained>> {
+async fn chain(
+    connection: &mut PgConnection,
+    keyring: &Keyring,
+    behind: i64,
+) -> StoreResult<Option<Chained>> {
     let mut transaction = connection.begin().await?;
     let ours: bool = sqlx::query_scalar(CHAINING).fetch_one(&mut *transaction).await?;
     if !ours {
@@ -232,7 +252,7 @@ async fn chain(connection: &mut PgConnection, keyring: &Keyring) -> StoreResult<
         Some(chain) => chain,
         None => begin(&mut transaction, keyring).await?,
     };
-    let rows = sqlx::query_as::<_, AuditRecord>(UNCHAINED).bind(BATCH);
+    let rows = sqlx::query_as::<_, AuditRecord>(UNCHAINED).bind(BATCH).bind(behind);
     let rows = rows.fetch_all(&mut *transaction).await?;
     let last: Option<Option<Vec<u8>>> =
         sqlx::query_scalar(HASH).bind(chain.head.number).fetch_optional(&mut *transaction).await?;

@@ -13,6 +13,7 @@ mod seal;
 mod tenants;
 mod tokens;
 mod turns;
+mod unchained;
 mod versions;
 mod wrap;
 
@@ -28,6 +29,7 @@ use sqlx::{Connection, PgPool};
 
 use self::lease::{Lease, TurnLease, bounded};
 use self::turns::{Part, Turns};
+use self::unchained::Looks;
 use super::seal::announce_refusals;
 use super::{Store, StoreResult};
 use crate::crypto::Keyring;
@@ -57,6 +59,8 @@ pub struct Postgres {
     /// Polls have connections of their own: a proof must not wait for a pool that writes exhaust.
     log: PgPool,
     turns: Arc<Turns>,
+    /// Of the audit trail.
+    looks: Arc<Looks>,
 }
 
 redact!(Postgres { host: |it| it.options.get_host(), database: |it| it.options.get_database() });
@@ -114,7 +118,7 @@ impl Postgres {
             .after_connect(|connection, _| refuse_a_standby(connection).boxed())
             .connect_lazy_with(bounded);
         announce_refusals();
-        Self { options, keyring, pool, log, turns: Arc::default() }
+        Self { options, keyring, pool, log, turns: Arc::default(), looks: Arc::default() }
     }
 
     /// The pool of reads and writes, for statements that belong to other layers.
