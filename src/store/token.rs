@@ -7,7 +7,8 @@ use super::seal::refused;
 use super::{Refusal, StoreError, StoreResult};
 use crate::crypto::{Keyring, OwnKey, Pepper, Sealed, Unopened};
 use crate::domain::{
-    CredentialType, IssuedToken, Limits, Scope, TenantId, Token, TokenHash, TokenId, TokenRecord,
+    Action, By, CredentialType, Entry, IssuedToken, Limits, Scope, TenantId, Token, TokenHash,
+    TokenId, TokenRecord,
 };
 
 /// As much of a row of `tenant_tokens` as says what it is good for.
@@ -49,7 +50,17 @@ impl TryFrom<TokenRow> for Token {
     }
 }
 
-/// The same, with its hash.
+/// The entries of tokens that were changed with their tenant's end, as far as they are revoked.
+pub(super) fn revocations(changed: Vec<(String, bool)>, by: &By) -> StoreResult<Vec<Entry>> {
+    let revoked = changed.into_iter().filter(|(_, is_revoked)| *is_revoked);
+    let entry = |(id, _): (String, bool)| {
+        let id: TokenId = id.parse().map_err(|_| StoreError::Corrupt("tenant_tokens.id"))?;
+        Ok(Entry::of(by.clone(), Action::TokenRevoke).to_token(&id))
+    };
+    revoked.map(entry).collect()
+}
+
+/// A token with its hash.
 #[derive(FromRow)]
 pub(super) struct IssuedRow {
     #[sqlx(flatten)]

@@ -178,7 +178,8 @@ pub async fn patch(
 
 /// Delete a tenant
 ///
-/// For good, with its credentials and all that belongs to it.
+/// For good, with its credentials and all that belongs to it. Tokens that are limited to it are revoked, or
+/// limited to what else they name: its id may become another tenant's.
 #[utoipa::path(
     delete,
     path = "/api/tenants/{id}",

@@ -18,6 +18,7 @@ use sqlx::{Connection, FromRow, PgConnection};
 use super::audit::record;
 use super::changes::{current_xid, logged_here};
 use super::credentials::put;
+use super::tokens::forget_tenant;
 use super::{Postgres, bounded};
 use crate::crypto::Keyring;
 use crate::domain::{
@@ -354,7 +355,8 @@ async fn delete(
     require(precondition, Some(revision.to_string()))?;
     sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
     record(&mut transaction, &deleted(id, by)).await?;
+    let revoked = forget_tenant(&mut transaction, id, by).await?;
     let changes = logged_here(&mut transaction).await?;
     transaction.commit().await?;
-    Ok(Some(Written::logged((), changes)))
+    Ok(Some(Written::logged((), changes).with_entries(1 + revoked)))
 }

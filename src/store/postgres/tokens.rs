@@ -11,11 +11,13 @@ use super::changes::{current_xid, logged_here};
 use super::{Postgres, bounded};
 use crate::crypto::{Keyring, Pepper, Sealed};
 use crate::domain::{
-    AccessToken, Action, By, Entry, IssuedToken, Limits, NewToken, Scope, ShortText, TokenId,
-    TokenRecord, TokenStanding,
+    AccessToken, Action, By, Entry, IssuedToken, Limits, NewToken, Scope, ShortText, TenantId,
+    TokenId, TokenRecord, TokenStanding,
 };
 use crate::store::row::{GONE, number};
-use crate::store::token::{IssuedRow, PepperRow, RecordRow, new_pepper, tenants_of, types_of};
+use crate::store::token::{
+    IssuedRow, PepperRow, RecordRow, new_pepper, revocations, tenants_of, types_of,
+};
 use crate::store::{Rotated, StoreError, StoreResult, TokenPage, Tokens, Written};
 
 macro_rules! moment {
@@ -89,6 +91,17 @@ const REPLACE: &str = "\
             ELSE expires_at END, \
         revoked_at = CASE WHEN $3 > 0 THEN NULL ELSE clock_timestamp() END \
     WHERE id = $1";
+// In one order, so that two tenants can be deleted at once.
+const OF_TENANT: &str = "\
+    SELECT id FROM tenant_tokens WHERE tenants @> ARRAY[$1] AND revoked_at IS NULL \
+    ORDER BY id FOR NO KEY UPDATE";
+// A token that is limited to others as well stays good for those.
+const FORGET_TENANT: &str = "\
+    UPDATE tenant_tokens SET \
+        tenants = CASE WHEN cardinality(tenants) > 1 \
+            THEN array_remove(tenants, $1) ELSE tenants END, \
+        revoked_at = CASE WHEN cardinality(tenants) > 1 THEN NULL ELSE clock_timestamp() END \
+    WHERE id = ANY ($2) RETURNING id, revoked_at IS NOT NULL";
 const PEPPER: &str = "SELECT sealed, key_id, wrapped_key FROM tenant_token_pepper";
 // Of two that make it at once, one waits here for the other, and then reads that one's.
 const NEW_PEPPER: &str = "\
@@ -281,6 +294,27 @@ async fn revoke(
     let value = record(&mut transaction, RECORD, id).await?.ok_or(GONE)?;
     transaction.commit().await?;
     Ok(Some(Written::logged(value, changes)))
+}
+
+/// Has no token outlive the tenant that it is limited to, whose id another one may get; says how many
+/// are revoked.
+pub(super) async fn forget_tenant(
+    connection: &mut PgConnection,
+    tenant: &TenantId,
+    by: &By,
+) -> StoreResult<u64> {
+    let of_tenant = sqlx::query_scalar(OF_TENANT).bind(tenant.as_str());
+    let ids: Vec<String> = of_tenant.fetch_all(&mut *connection).await?;
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let changed = sqlx::query_as(FORGET_TENANT).bind(tenant.as_str()).bind(ids);
+    let changed: Vec<(String, bool)> = changed.fetch_all(&mut *connection).await?;
+    let revoked = revocations(changed, by)?;
+    for entry in &revoked {
+        enter(connection, entry).await?;
+    }
+    Ok(revoked.len() as u64)
 }
 
 async fn rotate(

@@ -8,6 +8,7 @@ use sqlx::{Connection, FromRow, SqliteConnection, SqlitePool};
 use super::audit::record;
 use super::changes::{last_number, logged_after};
 use super::credentials::put;
+use super::tokens::forget_tenant;
 use super::{BEGIN, Sqlite};
 use crate::crypto::Keyring;
 use crate::domain::{
@@ -292,7 +293,8 @@ async fn delete(
     let before = last_number(&mut transaction).await?;
     sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
     record(&mut transaction, &deleted(id, by)).await?;
+    let revoked = forget_tenant(&mut transaction, id, by).await?;
     let changes = logged_after(&mut transaction, before).await?;
     transaction.commit().await?;
-    Ok(Some(Written::logged((), changes)))
+    Ok(Some(Written::logged((), changes).with_entries(1 + revoked)))
 }

@@ -11,11 +11,13 @@ use super::changes::{last_number, logged_after};
 use super::{BEGIN, Sqlite};
 use crate::crypto::{Keyring, Pepper, Sealed};
 use crate::domain::{
-    AccessToken, Action, By, Entry, IssuedToken, Limits, NewToken, ShortText, TokenId, TokenRecord,
-    TokenStanding,
+    AccessToken, Action, By, Entry, IssuedToken, Limits, NewToken, ShortText, TenantId, TokenId,
+    TokenRecord, TokenStanding,
 };
 use crate::store::row::{GONE, number};
-use crate::store::token::{IssuedRow, PepperRow, RecordRow, new_pepper, tenants_of, types_of};
+use crate::store::token::{
+    IssuedRow, PepperRow, RecordRow, new_pepper, revocations, tenants_of, types_of,
+};
 use crate::store::{Rotated, StoreError, StoreResult, TokenPage, Tokens, Written};
 use crate::telemetry::metrics::timed_query;
 
@@ -59,6 +61,17 @@ const INSERT: &str = "\
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 const REVOKE: &str = "\
     UPDATE tenant_tokens SET revoked_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') WHERE id = ?1";
+// A token that is limited to others as well stays good for those.
+const FORGET_TENANT: &str = "\
+    UPDATE tenant_tokens SET \
+        tenants = CASE WHEN json_array_length(tenants) > 1 THEN ( \
+            SELECT json_group_array(value) FROM json_each(tenant_tokens.tenants) WHERE value <> ?1) \
+            ELSE tenants END, \
+        revoked_at = CASE WHEN json_array_length(tenants) > 1 THEN NULL \
+            ELSE strftime('%Y-%m-%dT%H:%M:%fZ', 'now') END \
+    WHERE revoked_at IS NULL \
+        AND EXISTS (SELECT 1 FROM json_each(tenant_tokens.tenants) WHERE value = ?1) \
+    RETURNING id, revoked_at IS NOT NULL";
 // What a newer version has written is copied as it is. It lives as long as the other one was to.
 const SUCCEED: &str = "\
     INSERT INTO tenant_tokens \
@@ -265,6 +278,21 @@ async fn revoke(
     let value = record(&mut transaction, id).await?.ok_or(GONE)?;
     transaction.commit().await?;
     Ok(Some(Written::logged(value, changes)))
+}
+
+/// Has no token outlive the tenant that it is limited to, whose id another one may get; says how many
+/// are revoked.
+pub(super) async fn forget_tenant(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    by: &By,
+) -> StoreResult<u64> {
+    let changed = sqlx::query_as(FORGET_TENANT).bind(tenant.as_str());
+    let revoked = revocations(changed.fetch_all(&mut *connection).await?, by)?;
+    for entry in &revoked {
+        enter(connection, entry).await?;
+    }
+    Ok(revoked.len() as u64)
 }
 
 async fn rotate(

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Embedded, limited, mint, seen, tenant, with};
+use super::{Embedded, admin_of, closed, id_of, limited, mint, seen, tenant, with};
 use crate::coherence::fleet::DEADLINE;
-use crate::harness::{Replica, eventually};
+use crate::harness::{Postgres, Replica, eventually};
 
 const SCOPES: [&str; 8] = [
     "lookup:read",
@@ -195,6 +195,51 @@ async fn the_trail_tells_nothing_of_other_tenants() {
     assert_eq!(page["more"], false);
 }
 
+/// A tenant's id may become another tenant's, and that one's secrets are nobody else's.
+#[tokio::test]
+async fn tokens_do_not_outlive_the_tenant_that_they_are_limited_to() {
+    let database = Postgres::database().await;
+    let replicas = closed().database(&database).start_many(2).await;
+    let on_postgres = (&replicas[0], &replicas[1], admin_of(&database).await);
+    let embedded = Embedded::start().await;
+    let on_sqlite = (&embedded.replica, &embedded.replica, embedded.admin.clone());
+    for (writer, other, admin) in [on_postgres, on_sqlite] {
+        let admin = &*admin;
+        tenant(writer, admin, "red", "1001").await;
+        tenant(writer, admin, "blue", "1002").await;
+        let scopes = ["tenants:read", "lookup:read"];
+        let red = limited(writer, admin, &scopes, &["red"]).await;
+        let both = limited(writer, admin, &scopes, &["blue", "red"]).await;
+        let blue = limited(writer, admin, &scopes, &["blue"]).await;
+        let status = async |token: &str, id: &str| {
+            with(other.get(&format!("/api/tenants/{id}")), token).await.status
+        };
+        for token in [&red, &both] {
+            assert_eq!(status(token, "red").await, 200);
+        }
+        assert_eq!(status(&blue, "blue").await, 200);
+
+        with(writer.delete("/api/tenants/red"), admin).await.expecting(204);
+        assert_eq!(status(&red, "red").await, 401);
+        tenant(writer, admin, "red", "1001").await;
+        assert_eq!(status(&red, "red").await, 401);
+        assert_eq!((status(&both, "red").await, status(&both, "blue").await), (404, 200));
+        assert_eq!(with(other.get("/api/tenants/by-phone/1001"), &both).await.status, 404);
+        assert_eq!(status(&blue, "blue").await, 200);
+        let shown = with(writer.get(&format!("/api/tokens/{}", id_of(&both))), admin).await;
+        assert_eq!(shown.expecting(200).json()["tenants"], json!(["blue"]));
+        let revoked = eventually(DEADLINE, "it is in the trail", async || {
+            let path = "/api/audit?action=token.revoke";
+            let page = with(writer.get(path), admin).await.expecting(200).json();
+            let entries = page["entries"].as_array().unwrap().clone();
+            if entries.is_empty() { Err(page) } else { Ok(entries) }
+        })
+        .await;
+        assert_eq!(revoked.len(), 1, "{revoked:?}");
+        assert_eq!(revoked[0]["token_id"], id_of(&red));
+    }
+}
+
 /// What a limited administrator hands out is no more than they have.
 #[tokio::test]
 async fn nobody_hands_out_more_than_they_have() {
@@ -224,22 +269,22 @@ async fn nobody_hands_out_more_than_they_have() {
         let refused = with(replica.post_json("/api/tokens", &body), &clerk).await.expecting(403);
         assert_eq!(refused.json()["code"], "insufficient_scope", "{body}");
     }
-    let record = with(replica.get(&format!("/api/tokens/{}", super::id_of(&mine))), admin).await;
-    let by = format!("token:{}", super::id_of(&clerk));
+    let record = with(replica.get(&format!("/api/tokens/{}", id_of(&mine))), admin).await;
+    let by = format!("token:{}", id_of(&clerk));
     assert_eq!(record.expecting(200).json()["created_by"], by);
 
     // To replace a token is to have its secret: one that may do more is not for them.
     let scopes = ["tokens:admin", "credentials:reveal"];
     let body = json!({"name": "n", "scopes": scopes, "tenants": ["red"], "types": ["whatsapp"]});
     let stronger = mint(replica, admin, body).await;
-    let path = format!("/api/tokens/{}", super::id_of(&stronger));
+    let path = format!("/api/tokens/{}", id_of(&stronger));
     let overlap = json!({"overlap_seconds": 60});
     let rotate = replica.post_json(&format!("{path}/rotate"), &overlap);
     with(rotate, &clerk).await.expecting(403);
     // But it can be taken back.
     with(replica.delete(&path), &clerk).await.expecting(200);
     // What is beyond the limits is not there at all.
-    let path = format!("/api/tokens/{}", super::id_of(admin));
+    let path = format!("/api/tokens/{}", id_of(admin));
     for answer in [
         with(replica.get(&path), &clerk).await,
         with(replica.delete(&path), &clerk).await,
