@@ -53,7 +53,7 @@ struct Generate {
 ///
 /// Killed at any point, or where it has given up, it goes on from there when it is run again: with
 /// a key that was added and not yet used, or with the rows that are left. Only where there is
-/// neither, or with --new-key, it adds another key.
+/// neither, or with --instead-of, it adds another key.
 ///
 /// The old key stays in the file until `tenant-service keys retire`.
 #[derive(Debug, clap::Args)]

@@ -19,21 +19,22 @@ pub(super) struct Options {
     #[arg(long, default_value = "600", value_name = "SECONDS")]
     wait: Given,
 
-    /// Add a key also where rows are left that have neither the primary key nor any that opens them: to
-    /// be rid of a primary key that has leaked, before those rows are repaired
-    #[arg(long)]
-    new_key: bool,
+    /// Replace this key if it is the primary, although rows are left that have an older one or none that
+    /// opens them: to be rid of a key that has leaked, before those rows are repaired. When it is the
+    /// primary no more, this is the same as without
+    #[arg(long, value_name = "KEY_ID")]
+    instead_of: Option<String>,
 }
 
 /// How a key is replaced.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Rotation {
     /// How many rows a second.
     pub rows_per_second: NonZeroU32,
     /// How long to wait where nothing moves.
     pub patience: Duration,
-    /// Whether a key is added whatever is left of the rotation before.
-    pub new_key: bool,
+    /// A key that is replaced whatever is left of the rotation before.
+    pub instead_of: Option<String>,
 }
 
 impl Options {
@@ -44,7 +45,7 @@ impl Options {
         Some(Rotation {
             rows_per_second: NonZeroU32::new(rows?)?,
             patience: Duration::from_secs(seconds?),
-            new_key: self.new_key,
+            instead_of: self.instead_of.clone(),
         })
     }
 }

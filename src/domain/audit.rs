@@ -109,6 +109,8 @@ pub enum Action {
     CredentialsReveal,
     /// A token is made.
     TokenCreate,
+    /// A token's limits shrink, for a tenant that they name is deleted.
+    TokenUpdate,
     /// A token is taken back.
     TokenRevoke,
     /// A token is replaced.
@@ -133,6 +135,7 @@ impl Action {
                 "credentials.destroy"
             }
             Self::TokenCreate => "token.create",
+            Self::TokenUpdate => "token.update",
             Self::TokenRevoke => "token.revoke",
             Self::TokenRotate => "token.rotate",
             Self::CredentialsReveal | Self::Access(Scope::CredentialsReveal) => {

@@ -112,9 +112,13 @@ impl Front {
     }
 }
 
-/// `None` of what is beyond the caller's limits, for the router to enter it into the audit trail.
+/// `None` of what is beyond the caller's limits, for the router to enter it into the audit trail; and of what
+/// is absent for somebody who has any, for the one must not be told from the other.
 fn answer<B>(request: &Request<B>, found: Found<Document>, limits: &Limits) -> Option<Reply> {
     let found = lookups::within(found, limits).ok()?;
+    if found.value.is_none() && limits.tenants().is_some() {
+        return None;
+    }
     let known = IfNoneMatch::of(request.headers().get_all(IF_NONE_MATCH).iter().cloned());
     Some(lookups::answer(found, &known, limits))
 }

@@ -556,7 +556,7 @@ pub struct AuditEntry {
     pub actor: AuditActor,
     /// What: `tenant.create`, `tenant.update`, `tenant.delete`, `credentials.set`, `credentials.roll_back`,
     /// `credentials.delete`, `credentials.undelete`, `credentials.destroy`, `credentials.reveal`, `token.create`,
-    /// `token.revoke`, `token.rotate`; or,
+    /// `token.update` (a tenant that it was limited to is deleted), `token.revoke`, `token.rotate`; or,
     /// denied before it was known what, one by its scope, such as `tenant.write`.
     pub action: String,
     /// To which tenant.

@@ -1,14 +1,15 @@
 //! TLS of our own: the handshake, and a certificate that is renewed while connections go on.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::fs::File;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -189,17 +190,21 @@ async fn read_pair(files: &TlsFiles, provider: &CryptoProvider) -> Result<Certif
 async fn read(
     variable: &'static str,
     path: &Path,
-    check: impl FnOnce(&std::fs::Metadata) -> Result<(), TlsError>,
+    check: fn(&std::fs::Metadata) -> Result<(), TlsError>,
 ) -> Result<Zeroizing<Vec<u8>>, TlsError> {
-    let failed = |error| TlsError::Read(variable, error);
-    let file = File::open(path).await.map_err(failed)?;
-    let metadata = file.metadata().await.map_err(failed)?;
-    check(&metadata)?;
-    // A buffer that grows leaves copies of its beginning behind. The one byte more is for the end of file.
-    let size = usize::try_from(metadata.len().min(LARGEST_FILE)).unwrap_or_default();
-    let mut text = Zeroizing::new(Vec::with_capacity(size + 1));
-    file.take(LARGEST_FILE).read_to_end(&mut text).await.map_err(failed)?;
-    Ok(text)
+    let (failed, path) = (move |error| TlsError::Read(variable, error), path.to_owned());
+    // Not by Tokio's `File`, which reads into a buffer of its own and leaves that behind.
+    let read = spawn_blocking(move || {
+        let file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        check(&metadata)?;
+        // One that grows leaves copies of its beginning behind. The byte more is for the end of file.
+        let size = usize::try_from(metadata.len().min(LARGEST_FILE)).unwrap_or_default();
+        let mut text = Zeroizing::new(Vec::with_capacity(size + 1));
+        file.take(LARGEST_FILE).read_to_end(&mut text).map_err(failed)?;
+        Ok(text)
+    });
+    read.await.unwrap_or_else(|error| Err(failed(error.into())))
 }
 
 fn refuse_open(key: &std::fs::Metadata) -> Result<(), TlsError> {

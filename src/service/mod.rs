@@ -162,7 +162,11 @@ impl Service {
         T: Send + 'static,
         W: Future<Output = StoreResult<Option<Written<T>>>> + Send,
     {
-        let (service, store) = (self.clone(), Arc::clone(self.store()?));
+        let store = match self.store() {
+            Ok(store) => Arc::clone(store),
+            Err(away) => return Err(self.not_written(away, entry)),
+        };
+        let service = self.clone();
         let task = self.0.writes.spawn(async move {
             let done = AssertUnwindSafe(async { write(store).await }).catch_unwind().await;
             let written = match done {

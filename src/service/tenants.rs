@@ -32,10 +32,10 @@ impl Service {
         Intent { by, wait, precondition }: Intent,
     ) -> Result<Acknowledged<Tenant>, ServiceError> {
         // Where one is to be made, none is there: an id that is taken is a conflict.
-        if !precondition.holds(None) {
-            return Err(ServiceError::PreconditionFailed { current: None });
-        }
         let entry = Entry::of(by.clone(), Action::TenantCreate).to(&tenant.id);
+        if !precondition.holds(None) {
+            return Err(self.not_written(ServiceError::PreconditionFailed { current: None }, entry));
+        }
         let create = move |store: Arc<dyn Store>| async move {
             store.create_tenant(&tenant, &by).await.map(Some)
         };

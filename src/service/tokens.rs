@@ -47,14 +47,9 @@ impl Service {
         Ok(found.filter(|record| record.token.limits.are_within(within)))
     }
 
-    /// Enters that an attempt to write a token, or to make one, came to nothing. Nobody waits for that.
-    pub fn token_not_written(
-        &self,
-        by: By,
-        action: Action,
-        id: Option<&TokenId>,
-        outcome: Outcome,
-    ) {
+    /// Enters that what was to be done with a token, or to make one, came to nothing. Nobody waits for
+    /// that.
+    pub fn token_in_vain(&self, by: By, action: Action, id: Option<&TokenId>, outcome: Outcome) {
         let entry = Entry { token: id.cloned(), ..Entry::of(by, action) };
         self.0.trail.note(entry.ending(outcome));
     }

@@ -7,8 +7,8 @@ use super::seal::refused;
 use super::{Refusal, StoreError, StoreResult};
 use crate::crypto::{Keyring, OwnKey, Pepper, Sealed, Unopened};
 use crate::domain::{
-    Action, By, CredentialType, Entry, IssuedToken, Limits, Scope, TenantId, Token, TokenHash,
-    TokenId, TokenRecord,
+    Action, By, CredentialType, Entry, FieldNames, IssuedToken, Limits, Scope, TenantId, Token,
+    TokenHash, TokenId, TokenRecord,
 };
 
 /// As much of a row of `tenant_tokens` as says what it is good for.
@@ -50,14 +50,18 @@ impl TryFrom<TokenRow> for Token {
     }
 }
 
-/// The entries of tokens that were changed with their tenant's end, as far as they are revoked.
-pub(super) fn revocations(changed: Vec<(String, bool)>, by: &By) -> StoreResult<Vec<Entry>> {
-    let revoked = changed.into_iter().filter(|(_, is_revoked)| *is_revoked);
-    let entry = |(id, _): (String, bool)| {
+/// The entries of tokens whose tenant is gone: those that are revoked, and those that have others left.
+pub(super) fn of_tenant_gone(changed: Vec<(String, bool)>, by: &By) -> StoreResult<Vec<Entry>> {
+    let entry = |(id, is_revoked): (String, bool)| {
         let id: TokenId = id.parse().map_err(|_| StoreError::Corrupt("tenant_tokens.id"))?;
-        Ok(Entry::of(by.clone(), Action::TokenRevoke).to_token(&id))
+        let (action, fields) = if is_revoked {
+            (Action::TokenRevoke, FieldNames::default())
+        } else {
+            (Action::TokenUpdate, FieldNames::of(["tenants"]))
+        };
+        Ok(Entry { fields, ..Entry::of(by.clone(), action).to_token(&id) })
     };
-    revoked.map(entry).collect()
+    changed.into_iter().map(entry).collect()
 }
 
 /// A token with its hash.

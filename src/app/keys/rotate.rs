@@ -13,7 +13,7 @@ use crate::app::core::{close_store, open_with};
 use crate::app::keyring::existing;
 use crate::config::{Database, KeyringFile, Rotation};
 use crate::crypto::{Keyring, KeyringEditor};
-use crate::store::{Store, WrapPlace, WrapStep};
+use crate::store::{KeyUse, Store, WrapPlace, WrapStep};
 use crate::telemetry::logging::chain;
 
 /// Rows of one transaction: a write that comes upon one of them waits for so many.
@@ -82,25 +82,28 @@ impl Rotating<'_> {
 
     /// Adds a key, unless there is something to go on with.
     async fn begin(&self, editor: &mut KeyringEditor) -> anyhow::Result<()> {
+        let leaked = self.plan.instead_of.as_deref();
+        if let Some(key) = leaked.filter(|key| !editor.has(key)) {
+            bail!("--instead-of: {} has no key {key}", editor.path().display());
+        }
         let uses = self.store.key_uses().await.context("counting the rows of each key")?;
         for used in uses.iter().filter(|used| !editor.has(&used.key_id)) {
-            let told = format!(
-                "{} rows of {} name the key {}, which {} does not have",
-                used.rows,
-                used.table,
-                used.key_id,
-                editor.path().display(),
-            );
-            if !self.plan.new_key {
+            let KeyUse { rows, table, key_id } = used;
+            let file = editor.path().display();
+            let told =
+                format!("{rows} rows of {table} name the key {key_id}, which {file} does not have");
+            if leaked.is_none() {
                 bail!(
-                    "{told}; put it back (from a backup of the keyring), or see `tenant-service keys status`"
+                    "{told}; put it back (from a backup of the keyring), or see `tenant-service keys \
+                     status`"
                 );
             }
             say(&told);
         }
+        let is_left = uses.iter().any(|used| used.key_id != editor.primary());
         if let Some(next) = editor.next() {
             say(&format!("going on with the key {next}, which was added before"));
-        } else if !self.plan.new_key && uses.iter().any(|used| used.key_id != editor.primary()) {
+        } else if leaked.map_or(is_left, |key| key != editor.primary()) {
             say("going on: rows are left that name another key than the primary");
         } else {
             editor.add_next()?;
@@ -162,7 +165,7 @@ impl Rotating<'_> {
                 bail!(
                     "{} rows are left as they were, for they do not open: {named:?}; all others \
                      have the new key. Repair or delete those (docs/operations.md), then run this \
-                     again; or, to replace the primary key before that, with --new-key",
+                     again. A key that has leaked need not wait for that: --instead-of",
                     refused.len(),
                 );
             } else if moved.elapsed() > self.plan.patience {

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::domain::{Invalid, Limits, Outcome, TenantId};
+use crate::domain::{Action, By, Invalid, Limits, Outcome, Scope, TenantId};
 use crate::http::auth::Caller;
 use crate::http::extract::{Query, number};
 use crate::http::problem::Problem;
@@ -59,12 +59,18 @@ const LONGEST: usize = 64;
 pub async fn list(
     State(state): State<Shared>,
     caller: Caller,
+    by: By,
     query: Query,
 ) -> Result<Response, Problem> {
     let query = query_of(&query, caller.limits())?;
-    // Not even whether there are any.
-    let is_foreign = query.tenant.as_ref().is_some_and(|tenant| !caller.sees(tenant));
-    let page = if is_foreign { AuditPage::default() } else { state.service.audit(&query).await? };
+    let page = match query.tenant.as_ref().filter(|tenant| !caller.sees(tenant)) {
+        // Not even whether there are any.
+        Some(foreign) => {
+            state.service.denied(by, Action::Access(Scope::AuditRead), foreign, None);
+            AuditPage::default()
+        }
+        None => state.service.audit(&query).await?,
+    };
     Ok(([(CACHE_CONTROL, "no-store")], Json(shown(page))).into_response())
 }
 

@@ -68,7 +68,7 @@ pub async fn create(
     let is_ones_own =
         token.scopes.are_within(caller.scopes()) && token.limits.are_within(caller.limits());
     if !is_ones_own {
-        state.service.token_not_written(by, Action::TokenCreate, None, Outcome::Denied);
+        state.service.token_in_vain(by, Action::TokenCreate, None, Outcome::Denied);
         return Err(Problem::more_than_ones_own());
     }
     let Acknowledged { value, coherence } = state.service.create_token(token, by, wait).await?;
@@ -98,10 +98,11 @@ pub async fn get(
     by: By,
 ) -> Result<Response, Problem> {
     let found = find(&state, &id, &caller).await;
-    let is_hidden = found.is_err() && *caller.limits() != Limits::NONE;
-    if is_hidden {
+    let is_absent = found.as_ref().is_err_and(|problem| *problem == Problem::token_not_found());
+    // Whether one is there that is beyond the limits is not looked at.
+    if is_absent && *caller.limits() != Limits::NONE {
         let action = Action::Access(Scope::TokensAdmin);
-        state.service.token_not_written(by, action, Some(&id), Outcome::Denied);
+        state.service.token_in_vain(by, action, Some(&id), Outcome::Denied);
     }
     let found = found?;
     Ok(unstored(Value::Object(shown(&found))))
@@ -199,7 +200,7 @@ pub async fn rotate(
     let overlap = overlap_of(body)?;
     let found = writable(&state, &id, &caller, (Action::TokenRotate, &by)).await?;
     if !found.token.scopes.are_within(caller.scopes()) {
-        state.service.token_not_written(by, Action::TokenRotate, Some(&id), Outcome::Denied);
+        state.service.token_in_vain(by, Action::TokenRotate, Some(&id), Outcome::Denied);
         return Err(Problem::more_than_ones_own());
     }
     let rotated = state.service.rotate_token(id, overlap, by, wait).await?;
@@ -229,7 +230,7 @@ async fn writable(
         Err(_) if *caller.limits() == Limits::NONE => Outcome::NotFound,
         Err(_) => Outcome::Denied,
     };
-    state.service.token_not_written(by.clone(), action, Some(id), outcome);
+    state.service.token_in_vain(by.clone(), action, Some(id), outcome);
     found
 }
 

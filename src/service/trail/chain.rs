@@ -96,19 +96,16 @@ impl ChainTask {
         if memory.pruned.is_some_and(|pruned| pruned.elapsed() < PRUNED_EVERY) {
             return Ok(());
         }
-        let (mut rows, mut is_done) = (0, false);
-        for _ in 0..BATCHES {
-            match self.store.prune_audit(retention).await? {
-                None | Some(0) => {
-                    is_done = true;
-                    break;
-                }
-                Some(batch) => rows += batch,
-            }
+        memory.pruned = Some(Instant::now());
+        let (mut rows, mut batches) = (0, 0);
+        while batches < BATCHES
+            && let Some(batch @ 1..) = self.store.prune_audit(retention).await?
+        {
+            (rows, batches) = (rows + batch, batches + 1);
         }
-        // What is left is removed in the next round: chaining is not to wait for it.
-        if is_done {
-            memory.pruned = Some(Instant::now());
+        if batches == BATCHES {
+            // What is left is removed in the next round: chaining is not to wait for it.
+            memory.pruned = None;
         }
         if rows > 0 {
             tracing::info!(rows, "removed old rows of the audit trail");

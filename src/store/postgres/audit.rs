@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use sqlx::{Connection, FromRow, PgConnection};
 
+use super::lease::bounded_by;
 use super::{Postgres, bounded};
 use crate::crypto::{Keyring, Mark};
 use crate::domain::{CredentialType, Entry, TenantId, TokenId};
@@ -103,20 +104,27 @@ const DELETE: &str = "DELETE FROM tenant_audit WHERE number <= $1";
 const STANDING: &str = concat!(
     "SELECT ",
     chain_columns!(),
-    ", (SELECT count(*) FROM ( \
-           SELECT 1 FROM tenant_audit WHERE number IS NULL AND seq > $2 LIMIT $1) AS u) AS unchained, \
-       (SELECT least(extract(epoch FROM clock_timestamp() - occurred_at) * 1000, 1e15)::bigint \
-        FROM tenant_audit WHERE number IS NULL AND seq > $2 AND isfinite(occurred_at) \
-        ORDER BY seq LIMIT 1) AS oldest_unchained_ms, \
-       (SELECT seq FROM tenant_audit WHERE number IS NULL AND seq > $2 \
-        ORDER BY seq LIMIT 1) AS first_unchained, \
+    ", u.unchained, u.first_unchained, \
+       least(extract(epoch FROM clock_timestamp() - u.oldest) * 1000, 1e15)::bigint \
+           AS oldest_unchained_ms, \
        (SELECT coalesce(max(seq), 0) FROM tenant_audit) AS last, \
        (SELECT count(*) FROM ( \
            SELECT 1 FROM tenant_audit WHERE number > coalesce(head, 0) LIMIT $1) AS b) AS beyond, \
        (SELECT count(*) FROM ( \
            SELECT 1 FROM tenant_audit WHERE number <= anchor LIMIT $1) AS b) AS behind \
-     FROM (SELECT 1) AS one LEFT JOIN tenant_audit_chain ON true"
+     FROM ( \
+         SELECT count(*) AS unchained, min(seq) AS first_unchained, \
+             min(occurred_at) FILTER (WHERE isfinite(occurred_at)) AS oldest \
+         FROM ( \
+             SELECT seq, occurred_at FROM tenant_audit \
+             WHERE number IS NULL AND seq > $2 ORDER BY seq LIMIT $1 \
+         ) AS unchained \
+     ) AS u LEFT JOIN tenant_audit_chain ON true"
 );
+
+/// A look from the beginning reads what any open transaction keeps in the index.
+const LONGEST_LOOK: Duration = Duration::from_secs(30);
+const LOOK_PATIENCE: &str = "SET LOCAL statement_timeout = '30s'";
 
 /// How the trail stands, and what a look has found.
 #[derive(FromRow)]
@@ -156,11 +164,10 @@ impl AuditTrail for Postgres {
 
     async fn audit_standing(&self) -> StoreResult<Standing> {
         let mut lease = self.lease().await?;
-        let read = bounded("audit_standing", async {
-            let look = self.looks.next(Instant::now());
-            let row = sqlx::query_as::<_, LookRow>(STANDING).bind(MOST_COUNTED + 1);
-            let row = row.bind(look.behind).fetch_one(&mut *lease).await?;
-            self.looks.found(look, row.first_unchained, row.last, Instant::now());
+        let behind = self.looks.next(Instant::now());
+        let read = bounded_by(LONGEST_LOOK, "audit_standing", async {
+            let row = look(&mut lease, behind).await?;
+            self.looks.found(row.first_unchained, row.last, Instant::now());
             Ok(row.standing.into())
         });
         let read = read.await;
@@ -181,6 +188,18 @@ impl AuditTrail for Postgres {
 /// Adds an entry in the running transaction.
 pub(super) async fn record(connection: &mut PgConnection, entry: &Entry) -> StoreResult<()> {
     append(connection, std::slice::from_ref(entry)).await
+}
+
+async fn look(connection: &mut PgConnection, behind: i64) -> StoreResult<LookRow> {
+    let standing = sqlx::query_as(STANDING).bind(MOST_COUNTED + 1).bind(behind);
+    if behind > 0 {
+        return Ok(standing.fetch_one(connection).await?);
+    }
+    let mut transaction = connection.begin().await?;
+    sqlx::query(LOOK_PATIENCE).execute(&mut *transaction).await?;
+    let row = standing.fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(row)
 }
 
 async fn append(connection: &mut PgConnection, entries: &[Entry]) -> StoreResult<()> {

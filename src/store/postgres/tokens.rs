@@ -16,7 +16,7 @@ use crate::domain::{
 };
 use crate::store::row::{GONE, number};
 use crate::store::token::{
-    IssuedRow, PepperRow, RecordRow, new_pepper, revocations, tenants_of, types_of,
+    IssuedRow, PepperRow, RecordRow, new_pepper, of_tenant_gone, tenants_of, types_of,
 };
 use crate::store::{Rotated, StoreError, StoreResult, TokenPage, Tokens, Written};
 
@@ -93,15 +93,14 @@ const REPLACE: &str = "\
     WHERE id = $1";
 // In one order, so that two tenants can be deleted at once.
 const OF_TENANT: &str = "\
-    SELECT id FROM tenant_tokens WHERE tenants @> ARRAY[$1] AND revoked_at IS NULL \
-    ORDER BY id FOR NO KEY UPDATE";
+    SELECT id FROM tenant_tokens WHERE tenants @> ARRAY[$1] ORDER BY id FOR NO KEY UPDATE";
 // A token that is limited to others as well stays good for those.
 const FORGET_TENANT: &str = "\
     UPDATE tenant_tokens SET \
         tenants = CASE WHEN cardinality(tenants) > 1 \
             THEN array_remove(tenants, $1) ELSE tenants END, \
         revoked_at = CASE WHEN cardinality(tenants) > 1 THEN NULL ELSE clock_timestamp() END \
-    WHERE id = ANY ($2) RETURNING id, revoked_at IS NOT NULL";
+    WHERE id = ANY ($2) AND revoked_at IS NULL RETURNING id, revoked_at IS NOT NULL";
 const PEPPER: &str = "SELECT sealed, key_id, wrapped_key FROM tenant_token_pepper";
 // Of two that make it at once, one waits here for the other, and then reads that one's.
 const NEW_PEPPER: &str = "\
@@ -297,24 +296,29 @@ async fn revoke(
 }
 
 /// Has no token outlive the tenant that it is limited to, whose id another one may get; says how many
-/// are revoked.
+/// entries that made.
 pub(super) async fn forget_tenant(
     connection: &mut PgConnection,
     tenant: &TenantId,
     by: &By,
 ) -> StoreResult<u64> {
-    let of_tenant = sqlx::query_scalar(OF_TENANT).bind(tenant.as_str());
-    let ids: Vec<String> = of_tenant.fetch_all(&mut *connection).await?;
-    if ids.is_empty() {
-        return Ok(0);
+    let mut ids: Vec<String> = Vec::new();
+    loop {
+        let of_tenant = sqlx::query_scalar(OF_TENANT).bind(tenant.as_str());
+        let locked: Vec<String> = of_tenant.fetch_all(&mut *connection).await?;
+        // While one was waited for, it may have been replaced: its successor is seen by the next look alone.
+        if locked.len() == ids.len() {
+            break;
+        }
+        ids = locked;
     }
     let changed = sqlx::query_as(FORGET_TENANT).bind(tenant.as_str()).bind(ids);
     let changed: Vec<(String, bool)> = changed.fetch_all(&mut *connection).await?;
-    let revoked = revocations(changed, by)?;
-    for entry in &revoked {
+    let entries = of_tenant_gone(changed, by)?;
+    for entry in &entries {
         enter(connection, entry).await?;
     }
-    Ok(revoked.len() as u64)
+    Ok(entries.len() as u64)
 }
 
 async fn rotate(

@@ -292,9 +292,9 @@ async fn delete(
     require(precondition, Some(revision.to_string()))?;
     let before = last_number(&mut transaction).await?;
     sqlx::query(DELETE).bind(id.as_str()).execute(&mut *transaction).await?;
+    let of_tokens = forget_tenant(&mut transaction, id, by).await?;
     record(&mut transaction, &deleted(id, by)).await?;
-    let revoked = forget_tenant(&mut transaction, id, by).await?;
     let changes = logged_after(&mut transaction, before).await?;
     transaction.commit().await?;
-    Ok(Some(Written::logged((), changes).with_entries(1 + revoked)))
+    Ok(Some(Written::logged((), changes).with_entries(1 + of_tokens)))
 }

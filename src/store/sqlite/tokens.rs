@@ -16,7 +16,7 @@ use crate::domain::{
 };
 use crate::store::row::{GONE, number};
 use crate::store::token::{
-    IssuedRow, PepperRow, RecordRow, new_pepper, revocations, tenants_of, types_of,
+    IssuedRow, PepperRow, RecordRow, new_pepper, of_tenant_gone, tenants_of, types_of,
 };
 use crate::store::{Rotated, StoreError, StoreResult, TokenPage, Tokens, Written};
 use crate::telemetry::metrics::timed_query;
@@ -281,18 +281,18 @@ async fn revoke(
 }
 
 /// Has no token outlive the tenant that it is limited to, whose id another one may get; says how many
-/// are revoked.
+/// entries that made.
 pub(super) async fn forget_tenant(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
     by: &By,
 ) -> StoreResult<u64> {
     let changed = sqlx::query_as(FORGET_TENANT).bind(tenant.as_str());
-    let revoked = revocations(changed.fetch_all(&mut *connection).await?, by)?;
-    for entry in &revoked {
+    let entries = of_tenant_gone(changed.fetch_all(&mut *connection).await?, by)?;
+    for entry in &entries {
         enter(connection, entry).await?;
     }
-    Ok(revoked.len() as u64)
+    Ok(entries.len() as u64)
 }
 
 async fn rotate(

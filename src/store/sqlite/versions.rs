@@ -423,7 +423,7 @@ async fn destroy_batch(connection: &mut SqliteConnection, retention: Duration) -
 /// Empties the write-ahead log. That it can't be done fails no write: it is done again within the
 /// hour.
 async fn forget(connection: &mut SqliteConnection) {
-    match forget_at_once(connection).await {
+    match forget_soon(connection).await {
         Ok(true) => {}
         Ok(false) => tracing::warn!(
             "somebody reads the database: the write-ahead log keeps for now what was destroyed"
@@ -435,9 +435,9 @@ async fn forget(connection: &mut SqliteConnection) {
     }
 }
 
-/// Waits for no reader: whoever wants to write would wait as well.
-async fn forget_at_once(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
-    sqlx::query("PRAGMA busy_timeout = 0").execute(&mut *connection).await?;
+/// Waits for readers a moment only: whoever wants to write waits as well.
+async fn forget_soon(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    sqlx::query("PRAGMA busy_timeout = 250").execute(&mut *connection).await?;
     let done = sqlx::query_as::<_, (i64, i64, i64)>(FORGET).fetch_one(&mut *connection).await;
     let patience = format!("PRAGMA busy_timeout = {}", BUSY_TIMEOUT.as_millis());
     sqlx::query(sqlx::AssertSqlSafe(patience)).execute(connection).await?;

@@ -4,7 +4,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{assert_problem, stores, variants};
-use crate::harness::{Postgres, Redis, Replica};
+use crate::coherence::fleet::DEADLINE;
+use crate::harness::{Postgres, Redis, Replica, eventually};
 
 #[tokio::test]
 async fn health_names_what_is_connected() {
@@ -236,6 +237,12 @@ async fn the_database_is_asked_how_it_is_by_one_at_a_time() {
         let labels = [("query", "ping")];
         replica.metrics().await.value("tenant_store_query_seconds_count", &labels)
     };
+    let of_start = pings().await;
+    eventually(DEADLINE, "the database is asked", async || {
+        replica.get("/health").await.expecting(200);
+        pings().await > of_start
+    })
+    .await;
     let before = pings().await;
     let began = Instant::now();
     let asked: Vec<_> = (0..300).map(|_| replica.get("/health").into_future()).collect();
@@ -245,5 +252,5 @@ async fn the_database_is_asked_how_it_is_by_one_at_a_time() {
     // One each 250 ms at most, however long it took.
     let most = 2.0 + began.elapsed().as_secs_f64() / 0.25;
     let asked = pings().await - before;
-    assert!((1.0..most).contains(&asked), "{asked} of {most}");
+    assert!(asked < most, "{asked} of {most}");
 }

@@ -156,17 +156,26 @@ async fn a_row_that_does_not_open_is_named_and_stops_nothing_else() {
     assert!(refused.contains("1 rows of tenant_credentials need the key"), "{refused}");
 
     // It keeps nobody from replacing a key that has leaked; nor does one that names a key of its own.
-    assert!(told.contains("--new-key"), "{told}");
+    assert!(told.contains("--instead-of"), "{told}");
     let made_up =
         "UPDATE tenant_credentials SET key_id = '0123456789abcdef' WHERE tenant_id = 't2'";
     own.database.execute(made_up).await;
     let told = run_cli(&["keys", "rotate"], &own.environment()).await.expecting(1).stderr;
     assert!(told.contains("0123456789abcdef"), "{told}");
     assert_eq!(Keyring::load(Path::new(&own.file)).unwrap().primary(), new);
-    let rotate = ["keys", "rotate", "--new-key"];
-    let told = run_cli(&rotate, &own.environment()).await.expecting(1).stderr;
-    assert!(told.contains("1 rows are left") && told.contains("t2"), "{told}");
-    let newest = Keyring::load(Path::new(&own.file)).unwrap().primary();
+    let nobody = ["keys", "rotate", "--instead-of", "fedcba9876543210"];
+    let told = run_cli(&nobody, &own.environment()).await.expecting(1).stderr;
+    assert!(told.contains("has no key fedcba9876543210"), "{told}");
+    let rotate = ["keys", "rotate", "--instead-of", &new];
+    let mut newest = new.clone();
+    // Also when it is tried again.
+    for size in [3, 3] {
+        let told = run_cli(&rotate, &own.environment()).await.expecting(1).stderr;
+        assert!(told.contains("1 rows are left") && told.contains("t2"), "{told}");
+        let keyring = Keyring::load(Path::new(&own.file)).unwrap();
+        newest = keyring.primary();
+        assert_eq!(keyring.size(), size);
+    }
     let others = format!("SELECT count(*) FROM tenant_credentials WHERE key_id = '{newest}'");
     assert_eq!((own.database.scalar::<i64>(&others).await, newest == new), (2, false));
     let body = json!({"type": "whatsapp", "credentials": {"access_token": "made-up-token-4"}});

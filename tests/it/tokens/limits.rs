@@ -177,6 +177,11 @@ async fn the_trail_tells_nothing_of_other_tenants() {
             assert_eq!(foreign["entries"], json!([]), "{rest}");
         }
     }
+    eventually(DEADLINE, "that others were asked for is in the trail", async || {
+        let page = ask(admin, "action=audit.read&outcome=denied").await;
+        if page["entries"].as_array().unwrap().is_empty() { Err(page) } else { Ok(()) }
+    })
+    .await;
     // Whoever is limited to one follows its entries alone, by as many pages as those fill.
     let (mut after, mut seen) = ("0".to_owned(), Vec::new());
     loop {
@@ -228,15 +233,55 @@ async fn tokens_do_not_outlive_the_tenant_that_they_are_limited_to() {
         assert_eq!(status(&blue, "blue").await, 200);
         let shown = with(writer.get(&format!("/api/tokens/{}", id_of(&both))), admin).await;
         assert_eq!(shown.expecting(200).json()["tenants"], json!(["blue"]));
-        let revoked = eventually(DEADLINE, "it is in the trail", async || {
-            let path = "/api/audit?action=token.revoke";
-            let page = with(writer.get(path), admin).await.expecting(200).json();
-            let entries = page["entries"].as_array().unwrap().clone();
-            if entries.is_empty() { Err(page) } else { Ok(entries) }
-        })
-        .await;
-        assert_eq!(revoked.len(), 1, "{revoked:?}");
-        assert_eq!(revoked[0]["token_id"], id_of(&red));
+        for (action, token) in [("token.revoke", &red), ("token.update", &both)] {
+            let entries = eventually(DEADLINE, "it is in the trail", async || {
+                let path = format!("/api/audit?action={action}");
+                let page = with(writer.get(&path), admin).await.expecting(200).json();
+                let entries = page["entries"].as_array().unwrap().clone();
+                if entries.is_empty() { Err(page) } else { Ok(entries) }
+            })
+            .await;
+            assert_eq!(entries.len(), 1, "{entries:?}");
+            assert_eq!(entries[0]["token_id"], id_of(token));
+        }
+    }
+}
+
+/// Nor does what takes their place while the tenant is deleted.
+#[tokio::test]
+async fn a_token_that_is_replaced_meanwhile_does_not_outlive_its_tenant() {
+    let database = Postgres::database().await;
+    let replica = closed().database(&database).start().await;
+    let admin = admin_of(&database).await;
+    for overlap in [0, 3_600] {
+        tenant(&replica, &admin, "red", "1001").await;
+        let token = limited(&replica, &admin, &["tenants:read"], &["red"]).await;
+        // The replacement is held up behind its locks, at its last statement but the commit.
+        let mut held = database.pool().await.begin().await.unwrap();
+        sqlx::query("LOCK TABLE tenant_audit IN SHARE MODE").execute(&mut *held).await.unwrap();
+        let waits = |what: &'static str, like: &'static str| {
+            let waiting = format!(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+                 AND datname = current_database() AND query LIKE '{like}'"
+            );
+            let database = &database;
+            eventually(DEADLINE, what, async move || database.scalar::<i64>(&waiting).await > 0)
+        };
+        let path = format!("/api/tokens/{}/rotate", id_of(&token));
+        let rotate = replica.post_json(&path, &json!({"overlap_seconds": overlap}));
+        let rotate = tokio::spawn(with(rotate, &admin).into_future());
+        waits("it is being replaced", "%INSERT INTO tenant_audit%").await;
+        let delete = with(replica.delete("/api/tenants/red"), &admin);
+        let delete = tokio::spawn(delete.into_future());
+        waits("its tenant is being deleted", "%SELECT id FROM tenant_tokens%").await;
+        held.commit().await.unwrap();
+        let successor = rotate.await.unwrap().expecting(201).json()["token"].clone();
+        delete.await.unwrap().expecting(204);
+        tenant(&replica, &admin, "red", "1001").await;
+        for token in [&*token, successor.as_str().unwrap()] {
+            with(replica.get("/api/tenants/red"), token).await.expecting(401);
+        }
+        with(replica.delete("/api/tenants/red"), &admin).await.expecting(204);
     }
 }
 
