@@ -2,8 +2,8 @@
 //!
 //! There is an index of those rows. One that gets its number leaves a dead entry in it, which stays while
 //! any transaction is open that began before (a dump, a session that somebody forgot), and each look from
-//! the beginning would read all of them. So a look begins behind what was there a while
-//! ago. A row that is committed even later than that is found by a look at all, once a minute.
+//! the beginning would read all of them. So a look begins behind what was there a while ago. A row that is
+//! committed even later than that is found once a minute, by a look from the beginning.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
