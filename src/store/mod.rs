@@ -423,6 +423,8 @@ pub struct KeyUse {
 pub struct WrapPlace {
     table: usize,
     row: (String, String, i64),
+    /// The last of the rows that are being looked at, where that is known.
+    end: Option<(String, String, i64)>,
 }
 
 /// What one step of a pass has done.

@@ -216,8 +216,13 @@ async fn rewrap(
     };
     let mut transaction = connection.begin().await?;
     let (first, second, after) = &from.row;
-    let window = sqlx::query_as(table.window).bind(first).bind(second).bind(after).bind(WINDOW);
-    let window: Option<Place> = window.fetch_optional(&mut *transaction).await?;
+    let window: Option<Place> = match from.end {
+        Some(end) => Some(end),
+        None => {
+            let window = sqlx::query_as(table.window).bind(first).bind(second).bind(after);
+            window.bind(WINDOW).fetch_optional(&mut *transaction).await?
+        }
+    };
     let Some(end) = window else {
         let next = WrapPlace { table: from.table + 1, ..WrapPlace::default() };
         let next = (next.table < TABLES.len()).then_some(next);
@@ -234,9 +239,11 @@ async fn rewrap(
         .bind(i64::from(limit))
         .fetch_all(&mut *transaction)
         .await?;
-    // Behind a page that is full there may be more in this window.
-    let last = rows.last().filter(|_| rows.len() >= limit as usize).map_or(end, WrappedRow::place);
-    let next = Some(WrapPlace { table: from.table, row: last });
+    let next = Some(match rows.last().filter(|_| rows.len() >= limit as usize) {
+        // Behind a page that is full there may be more in this window.
+        Some(last) => WrapPlace { table: from.table, row: last.place(), end: Some(end) },
+        None => WrapPlace { table: from.table, row: end, end: None },
+    });
     let Batch { rows, refused } = Batch::of(rows, keyring, table.rewrap);
     let column =
         |of: fn(&WrappedRow) -> &str| rows.iter().map(|row| of(&row.0)).collect::<Vec<_>>();
