@@ -8,7 +8,7 @@ use sqlx::FromRow;
 
 use super::audit::CHAIN_KEY;
 use super::token::PEPPER;
-use super::{Refusal, StoreError, StoreResult};
+use super::{Refusal, StoreError, StoreResult, WrapPlace, WrapStep};
 use crate::crypto::{Keyring, OwnKey, Rewrap, Subject};
 
 /// Rows of a table that are looked at for a batch at most. Those that have the new key already are passed
@@ -35,6 +35,26 @@ pub(super) struct WrappedRow {
 impl WrappedRow {
     pub fn place(&self) -> Place {
         (self.first.clone(), self.second.clone(), self.number)
+    }
+}
+
+impl WrapPlace {
+    /// Behind the rows of a page that was to have so many, of those that are looked at up to `end`.
+    pub(super) fn behind(table: usize, page: &[WrappedRow], end: Place, limit: u32) -> Self {
+        match page.last().filter(|_| page.len() >= limit as usize) {
+            // Behind a page that is full there may be more before the end.
+            Some(last) => Self { table, row: last.place(), end: Some(end) },
+            None => Self { table, row: end, end: None },
+        }
+    }
+}
+
+impl WrapStep {
+    /// A step that found nothing in this table, of so many, any more.
+    pub(super) fn end_of(table: usize, tables: usize) -> Self {
+        let next = WrapPlace { table: table + 1, ..WrapPlace::default() };
+        let next = (next.table < tables).then_some(next);
+        Self { rewrapped: 0, refused: Vec::new(), next }
     }
 }
 

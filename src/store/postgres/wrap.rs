@@ -212,7 +212,7 @@ async fn rewrap(
     limit: u32,
 ) -> StoreResult<WrapStep> {
     let Some(table) = TABLES.get(from.table) else {
-        return Ok(WrapStep { rewrapped: 0, refused: Vec::new(), next: None });
+        return Ok(WrapStep::end_of(from.table, TABLES.len()));
     };
     let mut transaction = connection.begin().await?;
     let (first, second, after) = &from.row;
@@ -224,9 +224,7 @@ async fn rewrap(
         }
     };
     let Some(end) = window else {
-        let next = WrapPlace { table: from.table + 1, ..WrapPlace::default() };
-        let next = (next.table < TABLES.len()).then_some(next);
-        return Ok(WrapStep { rewrapped: 0, refused: Vec::new(), next });
+        return Ok(WrapStep::end_of(from.table, TABLES.len()));
     };
     let rows: Vec<WrappedRow> = sqlx::query_as(table.page)
         .bind(first)
@@ -239,11 +237,7 @@ async fn rewrap(
         .bind(i64::from(limit))
         .fetch_all(&mut *transaction)
         .await?;
-    let next = Some(match rows.last().filter(|_| rows.len() >= limit as usize) {
-        // Behind a page that is full there may be more in this window.
-        Some(last) => WrapPlace { table: from.table, row: last.place(), end: Some(end) },
-        None => WrapPlace { table: from.table, row: end, end: None },
-    });
+    let next = Some(WrapPlace::behind(from.table, &rows, end, limit));
     let Batch { rows, refused } = Batch::of(rows, keyring, table.rewrap);
     let column =
         |of: fn(&WrappedRow) -> &str| rows.iter().map(|row| of(&row.0)).collect::<Vec<_>>();
